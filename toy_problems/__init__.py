@@ -1,0 +1,1 @@
+"""Small problems with known answers: landscapes in two dimensions, regressions, networks, and a tiny GPT."""
