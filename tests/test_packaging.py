@@ -1,0 +1,139 @@
+"""What installing and importing the package promises: names, versions, and how little is loaded."""
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SOURCES = sorted(path for room in ("sophia_ref", "toy_problems") for path in (ROOT / room).rglob("*.py"))
+
+PUBLIC = {
+    "sophia_ref": """
+        grad value_and_grad jvp vjp hvp hessian hessian_diag check_grads primitive Layout
+        Sophia SophiaH SophiaG sophia_update Adam AdamW AdaHessian Lion GradientDescent Momentum SignGD Signum
+        Newton DampedNewton ClippedNewton SaddleFreeNewton Step
+        hutchinson hutchinson_rademacher gnb empirical_fisher exact_diagonal averaged on_part
+        Oracle Given Problem run Run __version__
+    """,
+    "toy_problems.landscapes": "REGISTRY Landscape",
+    "toy_problems.transformer": "TinyGPT LanguageTask",
+}
+NAMES = [(module, name) for module, names in PUBLIC.items() for name in names.split()]
+
+# Refuses every import but those of the standard library, NumPy and the two packages.
+NUMPY_ALONE = """
+    import sys
+
+    class NumPyAlone:
+        def find_spec(self, name, path=None, target=None):
+            room = name.partition(".")[0]
+            if room not in sys.stdlib_module_names | {"numpy", "sophia_ref", "toy_problems"}:
+                raise ModuleNotFoundError(f"{name} is blocked: this must work with NumPy alone", name=name)
+
+    sys.meta_path.insert(0, NumPyAlone())
+"""
+
+
+def run_with_numpy_alone(code):
+    script = textwrap.dedent(NUMPY_ALONE) + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def imported_rooms(path):
+    """Top-level names of all absolute imports of a file, also those inside functions."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            rooms |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            rooms.add(node.module.partition(".")[0])
+    return rooms
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=[name for _, name in NAMES])
+def test_public_name_can_be_imported(module, name):
+    assert hasattr(importlib.import_module(module), name)
+
+
+def test_run_stays_the_function_after_its_module_of_the_same_name_is_imported():
+    import sophia_ref
+
+    importlib.import_module("sophia_ref.run")
+    assert callable(sophia_ref.run)
+
+
+def test_import_of_sophia_ref_needs_numpy_alone_and_loads_no_toy_problem():
+    loaded = run_with_numpy_alone("import sophia_ref; print(*sys.modules)")
+    assert "numpy" in loaded
+    assert "toy_problems" not in loaded
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names_need_numpy_alone(module):
+    run_with_numpy_alone(f"""
+        import importlib
+        module = importlib.import_module({module!r})
+        for name in {PUBLIC[module].split()!r}:
+            getattr(module, name)
+    """)
+
+
+def test_the_block_on_other_packages_would_be_noticed():
+    with pytest.raises(AssertionError, match="scipy is blocked"):
+        run_with_numpy_alone("import scipy")
+
+
+def test_version_is_the_same_everywhere():
+    import sophia_ref
+
+    citation = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sophia_ref.__version__ == PROJECT["version"] == citation[1]
+
+
+def test_the_command_exists():
+    module, function = PROJECT["scripts"]["sophia-ref"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_packages_say_that_they_are_typed():
+    assert (ROOT / "sophia_ref/py.typed").exists()
+    assert (ROOT / "toy_problems/py.typed").exists()
+
+
+def test_only_ports_import_a_framework():
+    offenders = [
+        path for path in SOURCES if "ports" not in path.parts and imported_rooms(path) & {"torch", "jax", "optax"}
+    ]
+    assert offenders == []
+
+
+def test_optimizers_do_not_know_the_toy_problems():
+    allowed = {"toy_problems", "claims", "conformance", "cli.py"}
+    offenders = [
+        path
+        for path in SOURCES
+        if "toy_problems" in imported_rooms(path) and not allowed & set(path.relative_to(ROOT).parts)
+    ]
+    assert offenders == []
+
+
+def test_toy_problems_use_nothing_of_sophia_ref_but_autodiff():
+    offenders = [
+        (path.name, node.module)
+        for path in (ROOT / "toy_problems").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("sophia_ref")
+        and not node.module.startswith("sophia_ref.autodiff")
+    ]
+    assert offenders == []
