@@ -24,10 +24,10 @@ Pair = tuple[float, float]
 class Landscape:
     """A function of theta = (x, y) with its critical points.
 
-    ``surface(x, y)`` is plain elementwise NumPy. ``minima`` (the lowest first), ``saddles`` and ``maxima`` have shape
-    (n, 2) and list the critical points inside ``domain`` = ((x low, x high), (y low, y high)), in the REGISTRY all of
-    them. A point where the Hessian is singular is filed under what it is, and ``note`` says why.
-    ``formula`` is LaTeX. ``noise`` is None, or a matrix A that gives the gradients noise of covariance A A^T (`noisy`).
+    ``surface(x, y)`` is plain elementwise NumPy. ``minima`` (the global ones first), ``saddles`` and ``maxima``, each
+    (n, 2), are the critical points inside ``domain`` = ((x low, x high), (y low, y high)), in the REGISTRY all of them.
+    A point where the Hessian is singular is filed under what it is, and ``note`` says why. ``formula`` is LaTeX.
+    ``noise`` is None, or a matrix A that gives the gradients noise of covariance A A^T (`noisy`).
     """
 
     name: str
@@ -75,13 +75,13 @@ class Landscape:
         expected = "expected a finite number >= 0 or a symmetric positive semi-definite (2, 2) matrix"
         matrix = np.array(covariance)
         if matrix.dtype.kind not in "iuf" or matrix.shape not in ((), (2, 2)) or not np.isfinite(matrix).all():
-            raise ValueError(f"covariance: {covariance!r}; {expected}")
+            raise ValueError(f"covariance: {matrix.tolist()!r}; {expected}")
         if matrix.ndim == 0:
             matrix = matrix * np.eye(2)
         rounding = 1e-12 * np.abs(matrix).max()
         variances, axes = np.linalg.eigh(matrix.astype(np.float64))
         if np.abs(matrix - matrix.T).max() > rounding or variances[0] < -rounding:
-            raise ValueError(f"covariance: {covariance!r}; {expected}")
+            raise ValueError(f"covariance: {matrix.tolist()!r}; {expected}")
         return replace(self, noise=axes * np.sqrt(variances.clip(min=0)))
 
     @property
@@ -247,8 +247,8 @@ def _saddle(x: Any, y: Any) -> Any:
     start=(1.0, 0.1),
     saddles=[(0, 0)],
     source="textbook",
-    note="Unbounded below. The Hessian at the saddle is zero. It is a saddle, since L = r^3 cos 3 phi: three valleys and "
-    "three ridges meet in it.",
+    note="Unbounded below. The Hessian at the saddle is zero. It is one all the same: L = r^3 cos 3 phi, three valleys "
+    "and three ridges.",
 )
 def _monkey_saddle(x: Any, y: Any) -> Any:
     return x * (x**2 - 3 * y**2)
