@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from sophia_ref import autodiff
 from toy_problems.landscapes import REGISTRY, Landscape, rotated_quadratic, separable_valley
 
 ALL = pytest.mark.parametrize("landscape", REGISTRY.values(), ids=REGISTRY)
@@ -446,3 +447,48 @@ def test_a_bad_covariance_is_refused_by_name(bad):
 def test_a_batch_of_another_shape_is_refused_by_name():
     with pytest.raises(ValueError, match=r"batch: shape \(2,\); expected theta's shape \(3, 2\)"):
         REGISTRY["booth"].noisy(1.0).loss(np.ones((3, 2)), np.ones(2))
+
+
+# derivatives through NumPy's protocols
+
+
+@ALL
+def test_autodiff_agrees_with_the_complex_step_on_all_rows_at_once(landscape):
+    theta = np.concatenate([scattered(landscape, 20), landscape.critical_points[:20]])
+    value, pullback = autodiff.vjp(landscape.f, theta)
+    np.testing.assert_array_equal(value, landscape.f(theta))
+    g = gradient(landscape, theta)
+    np.testing.assert_allclose(pullback(np.ones_like(value)), g, rtol=1e-12, atol=1e-14 * np.abs(g).max())
+
+
+@ALL
+def test_autodiff_hessians_agree_with_differences(landscape):
+    points = [*scattered(landscape, 4), *regular(landscape, "minima")[:4], *regular(landscape, "saddles")[:4]]
+    for theta in points:
+        h = hessian(landscape, theta)
+        np.testing.assert_allclose(autodiff.hessian(landscape.f)(theta), h, rtol=1e-5, atol=1e-7 * np.abs(h).max())
+
+
+def test_autodiff_is_finite_at_the_tip_of_ackley():
+    f, tip = REGISTRY["ackley"].f, np.zeros(2)
+    np.testing.assert_array_equal(autodiff.grad(f)(tip), 0)
+    np.testing.assert_allclose(autodiff.hessian(f)(tip), 2 * math.pi**2 * math.e * np.eye(2), rtol=1e-14)
+
+
+@ALL
+def test_autodiff_keeps_float32_with_and_without_noise(landscape):
+    theta = landscape.start.astype(np.float32)
+    xi = landscape.noisy(1.0).batch(np.random.default_rng(0), ())
+    for f in (landscape.f, lambda theta: landscape.noisy(1.0).loss(theta, xi)):
+        assert autodiff.grad(f)(theta).dtype == np.float32
+        assert autodiff.hvp(f, theta, np.ones_like(theta)).dtype == np.float32
+
+
+@ALL
+def test_a_noisy_gradient_is_the_gradient_plus_xi_and_the_hessian_is_unchanged(landscape):
+    noisy = landscape.noisy(COVARIANCE)
+    xi = noisy.batch(np.random.default_rng(1), ())
+    g = autodiff.grad(lambda theta: noisy.loss(theta, xi))(landscape.start)
+    np.testing.assert_array_equal(g, autodiff.grad(landscape.f)(landscape.start) + xi)
+    h = autodiff.hessian(lambda theta: noisy.loss(theta, xi))(landscape.start)
+    np.testing.assert_array_equal(h, autodiff.hessian(landscape.f)(landscape.start))
