@@ -1,0 +1,66 @@
+"""sophia-ref: the executable reference for the Sophia optimizer (Liu et al. 2023), in plain NumPy.
+
+    import numpy as np
+    import sophia_ref as sr
+
+    def valley(theta):
+        return 100 * theta[0] ** 2 + theta[1] ** 2
+
+    race = sr.run(valley, sr.Sophia(lr=0.1, gamma=1.0, every=1), steps=20, theta0=np.array([1.0, 1.0]))
+
+Importing this needs NumPy alone; scipy, matplotlib and tqdm load when something uses them.
+"""
+
+from sophia_ref.autodiff import (
+    Layout,
+    check_grads,
+    grad,
+    hessian,
+    hessian_diag,
+    hvp,
+    jvp,
+    primitive,
+    value_and_grad,
+    vjp,
+)
+from sophia_ref.curvature import (
+    averaged,
+    empirical_fisher,
+    exact_diagonal,
+    gnb,
+    hutchinson,
+    hutchinson_rademacher,
+    on_part,
+)
+from sophia_ref.optimizers import (
+    AdaHessian,
+    Adam,
+    AdamW,
+    ClippedNewton,
+    DampedNewton,
+    GradientDescent,
+    Lion,
+    Momentum,
+    Newton,
+    SaddleFreeNewton,
+    SignGD,
+    Signum,
+    Sophia,
+    SophiaG,
+    SophiaH,
+    Step,
+    cosine,
+    sophia_update,
+)
+from sophia_ref.oracle import Given, Oracle
+from sophia_ref.run import Run, run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdaHessian", "Adam", "AdamW", "ClippedNewton", "DampedNewton", "Given", "GradientDescent", "Layout", "Lion",
+    "Momentum", "Newton", "Oracle", "Run", "SaddleFreeNewton", "SignGD", "Signum", "Sophia", "SophiaG", "SophiaH",
+    "Step", "averaged", "check_grads", "cosine", "empirical_fisher", "exact_diagonal", "gnb", "grad", "hessian",
+    "hessian_diag", "hutchinson", "hutchinson_rademacher", "hvp", "jvp", "on_part", "primitive", "run",
+    "sophia_update", "value_and_grad", "vjp",
+]  # fmt: skip

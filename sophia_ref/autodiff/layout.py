@@ -1,0 +1,86 @@
+"""Names for the parts of one flat array.
+
+Optimizers see theta, an array of shape (..., P). A model sees tensors: W1 (3, 4), b1 (4,), ... A `Layout` says where
+each lies.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sophia_ref.autodiff.tape import primitive
+
+
+class Layout:
+    """Where named tensors lie in a flat array.
+
+    >>> layout = Layout({"W": (2, 3), "b": (3,)})
+    >>> layout.size
+    9
+    >>> layout.unpack(np.arange(9.0))["b"]
+    array([6., 7., 8.])
+
+    Attributes: `shapes` (name -> shape), `slices` (name -> slice of the last axis of theta), `size` P.
+    Raises ValueError for a shape that is not a tuple of non-negative integers.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.slices: dict[str, slice] = {}
+        self.size = 0
+        for name, shape in shapes.items():
+            if not isinstance(shape, tuple) or any(
+                isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape
+            ):
+                raise ValueError(
+                    f"Layout: the shape of {name!r} must be a tuple of non-negative integers, got {shape!r}"
+                )
+            self.shapes[name] = shape
+            self.slices[name] = slice(self.size, self.size + math.prod(shape))
+            self.size += math.prod(shape)
+        self._split = primitive(self._tensors, self._cotangent)
+
+    def __repr__(self) -> str:
+        return f"Layout({self.shapes})"
+
+    def unpack(self, theta: Any) -> dict[str, Any]:
+        """theta (..., P) -> {name: tensor (..., *shape)}, views of theta where it is a plain array. Its backward packs,
+        once.
+
+        Raises ValueError if the last axis of theta is not P long.
+        """
+        if np.ndim(theta) == 0 or theta.shape[-1] != self.size:
+            raise ValueError(f"Layout.unpack: theta must have shape (..., {self.size}), got shape {np.shape(theta)}")
+        return dict(zip(self.shapes, self._split(theta), strict=True))
+
+    def pack(self, tensors: Mapping[str, Any]) -> Any:
+        """{name: tensor (..., *shape)} -> theta (..., P), the inverse of `unpack`.
+
+        Raises ValueError for a missing or unknown name, and for a tensor whose shape does not end in the layout's.
+        """
+        if set(tensors) != set(self.shapes):
+            raise ValueError(f"Layout.pack: tensors must be named {sorted(self.shapes)}, got {sorted(tensors)}")
+        flat = []
+        for name, shape in self.shapes.items():
+            tensor = tensors[name]
+            lead = np.shape(tensor)[: np.ndim(tensor) - len(shape)]
+            if np.shape(tensor) != lead + shape:
+                raise ValueError(
+                    f"Layout.pack: {name!r} must have shape (..., {', '.join(map(str, shape))}), got {np.shape(tensor)}"
+                )
+            flat.append(np.reshape(tensor, (*lead, math.prod(shape))))
+        return np.concatenate(flat, axis=-1)
+
+    def _tensors(self, theta: Any) -> tuple[tuple[Any, ...], Any]:
+        lead = theta.shape[:-1]
+        tensors = tuple(theta[..., self.slices[name]].reshape(lead + shape) for name, shape in self.shapes.items())
+        return tensors, (lead, theta.dtype)
+
+    def _cotangent(self, saved: Any, bars: tuple[Any, ...]) -> tuple[Any]:
+        lead, dtype = saved
+        named = zip(self.shapes.items(), bars, strict=True)
+        return (
+            self.pack({name: np.zeros(lead + shape, dtype) if bar is None else bar for (name, shape), bar in named}),
+        )
