@@ -25,7 +25,6 @@ MEMORY = 2**26  # bytes of trajectory that are kept unasked
 class Run:
     """What happened. `lead` is theta.shape[:-1]; entry i of what was recorded belongs to step number steps[i].
 
-    theta: (..., P) at the end. steps: (n,) recorded step numbers, from 0, the start. trajectory: (n, ..., P), or None
     theta: (..., P) at the end. steps: (n,) recorded step numbers, 0 is the start. trajectory: (n, ..., P), or None
     there. unclipped: (n, *lead), share of coordinates whose update was not clipped in the step that led there; NaN at
     the start, and for rules that do not clip. diverged_at: the step in which a row left the finite numbers, None if it
