@@ -49,7 +49,7 @@ def run_with_numpy_alone(code):
 
 
 def imports(room):
-    """(file relative to the root, dotted module) for every absolute import in a package, also those inside functions."""
+    """(file relative to the root, dotted module) of every absolute import in a package, also inside functions."""
     for path in sorted((ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
