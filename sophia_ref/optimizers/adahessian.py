@@ -12,10 +12,11 @@ within a block. Its decay, decoupled as here, is not in the paper.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from sophia_ref.autodiff import Layout
 from sophia_ref.curvature import hutchinson_rademacher
 from sophia_ref.optimizers.base import Array, Estimator, Optimizer, Questions, Step, frozen
 
@@ -52,7 +53,7 @@ def adahessian_update(
     return theta, m, v, terms | {"update": update}
 
 
-def spatial_average(h_hat: Array, layout: Any) -> Array:
+def spatial_average(h_hat: Array, layout: Layout) -> Array:
     """h_hat (..., P) with each entry replaced by the mean of its block: the rows of a tensor with two or more axes,
     the last two axes of one with four (a convolution's kernels). Tensors with one axis or none stay as they are."""
     tensors = layout.unpack(h_hat)
@@ -85,10 +86,15 @@ class AdaHessian(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-4
     weight_decay: float | Array = 0.0
-    layout: Any = None
+    layout: Layout | None = None
     estimator: Estimator = hutchinson_rademacher
 
     State: ClassVar[type[AdaHessianState]] = AdaHessianState
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.layout is None or isinstance(self.layout, Layout)):
+            raise TypeError(f"AdaHessian: layout must be a Layout or None, got {self.layout!r}")
 
     def step(self, theta: Array, state: AdaHessianState, oracle: Questions) -> Step:
         t, lr = self.begin(theta, state)

@@ -62,7 +62,7 @@ def _eigenbasis(g: Array, hessian: Array) -> tuple[Array, Array, Array]:
 def _divide(c: Array, s: Array) -> Array:
     """c / s, but 0 where |s| is rounding error beside the largest: directions without curvature are left alone."""
     size = np.abs(s)
-    rounding = s.shape[-1] * np.finfo(s.dtype).eps * size.max(axis=-1, keepdims=True, initial=0)
+    rounding = s.shape[-1] * np.finfo(s.dtype).eps * size.max(axis=-1, keepdims=True)
     return c / np.where(size > rounding, s, np.inf)
 
 
