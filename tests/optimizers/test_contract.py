@@ -196,6 +196,79 @@ def test_an_optimizer_and_its_states_survive_pickling(opt):
     assert again.step(step.theta, state, oracle).theta.tolist() == opt.step(*step[:2], oracle).theta.tolist()
 
 
+class Foreign(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of another library, as CuPy's are: it speaks NumPy's protocols and refuses to become an ndarray."""
+
+    def __init__(self, array):
+        self.array = array
+
+    shape, ndim, dtype = (
+        property(lambda self, key=key: getattr(self.array, key)) for key in ("shape", "ndim", "dtype")
+    )
+
+    def __array__(self, *args, **kwargs):
+        raise TypeError("implicit conversion to ndarray")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return abroad(getattr(ufunc, method)(*home(inputs), **kwargs))
+
+    def __array_function__(self, function, types, args, kwargs):
+        return abroad(function(*home(args), **kwargs))
+
+    def __getitem__(self, index):
+        return abroad(self.array[index])
+
+    def __len__(self):
+        return len(self.array)
+
+    def __float__(self):
+        return float(self.array)
+
+    def __int__(self):
+        return int(self.array)
+
+    def astype(self, *args, **kwargs):
+        return abroad(self.array.astype(*args, **kwargs))
+
+    def copy(self):
+        return abroad(self.array.copy())
+
+    def max(self, axis, keepdims):  # CuPy's has no `initial`
+        return abroad(self.array.max(axis=axis, keepdims=keepdims))
+
+
+def home(x):
+    """Foreign arrays in a tuple, list or dict, or x itself, as ndarrays."""
+    if isinstance(x, (tuple, list)):
+        return type(x)(home(y) for y in x)
+    return x.array if isinstance(x, Foreign) else x
+
+
+def abroad(x):
+    if isinstance(x, tuple):
+        return tuple(abroad(y) for y in x)
+    return Foreign(x) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
+@pytest.mark.parametrize("opt", [opt for opt in ALL if repr(LAYOUT) not in repr(opt)], ids=name)
+def test_arrays_of_another_library_pass_through(opt):
+    theta = np.random.default_rng(0).normal(size=(2, P))
+    answers = [given_at(theta.shape, t)._given for t in range(3)]
+    foreign = [Given(**{key: Foreign(a) for key, a in given.items() if a is not None}) for given in answers]
+    per_coordinate = {key: Foreign(a) for key, a in vars(opt).items() if isinstance(a, np.ndarray)}
+    abroad_opt = type(opt)(**{**vars(opt), **per_coordinate})
+    for one, other in zip(
+        follow(opt, theta, [Given(**given) for given in answers]),
+        follow(abroad_opt, Foreign(theta), foreign),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(other.theta.array, one.theta)
+        assert all(isinstance(array, Foreign) for array in (*other.state[1:], *other.terms.values()))
+    spoilt = Given(**{key: Foreign(np.full_like(a, np.nan)) for key, a in answers[0].items() if a is not None})
+    with pytest.raises(ValueError, match=r"grad must be finite, got grad\[0, 0\] = "):
+        abroad_opt.step(Foreign(theta), abroad_opt.init(Foreign(theta)), spoilt)
+
+
 def test_equal_settings_make_equal_optimizers():
     assert Sophia(0.1, every=5) == Sophia(0.1, every=5) != Sophia(0.1)
     assert len({Adam(0.1), Adam(0.1), AdamW(0.1)}) == 2

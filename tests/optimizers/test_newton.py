@@ -118,6 +118,10 @@ def test_clipped_newton_steps_by_rho_where_there_is_slope_but_no_curvature():
     assert terms["clipped"].sum() == 2
 
 
+def test_a_ratio_too_large_for_the_dtype_is_clipped_like_any_other():
+    assert step(ClippedNewton(1.0, rho=0.5), [0], [-1e10], [[1e-300]]).theta.tolist() == [0.5]
+
+
 def test_only_the_symmetric_part_of_the_hessian_matters():
     H = np.array([[4.0, 1.0], [3.0, -2.0]])
     one = step(Newton(1.0), [0, 0], [1, 2], H).theta
