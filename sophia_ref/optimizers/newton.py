@@ -1,11 +1,12 @@
 """Newton's method and three cures for its weaknesses, each a different division in the eigenbasis of the Hessian.
 
-With H = V diag(s) Vᵀ, the gradient has the coordinates c = Vᵀ g. Newton's step divides each by its curvature: q = c /
-s. It climbs where s < 0, and explodes where s is nearly 0. Damping shifts s, the saddle-free method takes |s|, and
+With H = V diag(s) Vᵀ, the gradient has the coordinates c = Vᵀ g. Newton's step divides each by its curvature, q = c /
+s: it climbs where s < 0, and explodes where s is nearly 0. Damping shifts s, the saddle-free method takes |s|, and
 clipping bounds q. Then theta moves by -lr V q.
 
-Saddle-free: Dauphin et al. (2014), arXiv 1406.2572. Clipped: the theory section of Liu et al. (2023), arXiv 2305.14342,
-whose analysis takes lr = 1/2 on convex losses, and whose step count does not depend on the condition number.
+Saddle-free: Dauphin et al. (2014), arXiv 1406.2572. Clipped: the theory section of Liu et al. (2023), arXiv
+2305.14342 (from memory, not checked against a source), with lr = 1/2 on convex losses; its step count does not grow
+with the condition number, as the tests show on quadratics.
 
 Only the symmetric part of the Hessian is used. It is dense: P x P numbers and P³ work for each run.
 """
