@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toy_problems.checks import number
+
 Array = NDArray[Any]
 Surface = Callable[[Any, Any], Any]  # heights at coordinates x and y, elementwise
 Pair = tuple[float, float]
@@ -168,20 +170,14 @@ def _quadratic(x: Any, y: Any, xx: float, xy: float, yy: float) -> Any:
     return (xx * x**2 + yy * y**2) / 2 + xy * x * y
 
 
-def _number(name: str, value: Any, low: float, expected: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not low < value < math.inf:
-        raise ValueError(f"{name}: {value!r}; expected {expected}")
-    return float(value)
-
-
 def rotated_quadratic(condition: float = 100.0, angle: float = math.pi / 6) -> Landscape:
     """A bowl of curvature 1 along the direction at `angle` (radians) from the x axis, and `condition` across it.
 
     Its axes are not the coordinates', so no diagonal preconditioner can round it.
     Raises ValueError unless condition is a finite number > 0 and angle a finite number.
     """
-    kappa = _number("condition", condition, 0, "a finite number > 0")
-    phi = _number("angle", angle, -math.inf, "a finite number of radians")
+    kappa = number("condition", condition, 0, "a finite number > 0")
+    phi = number("angle", angle, -math.inf, "a finite number of radians")
     cos, sin = math.cos(phi), math.sin(phi)
     # H = R diag(1, kappa) R^T, R the rotation by the angle
     hessian = {"xx": cos**2 + kappa * sin**2, "xy": (1 - kappa) * cos * sin, "yy": sin**2 + kappa * cos**2}
@@ -206,7 +202,7 @@ def separable_valley(curvatures: tuple[float, float] = (1.0, 100.0)) -> Landscap
     """
     if len(curvatures) != 2:
         raise ValueError(f"curvatures: {curvatures!r}; expected two numbers, one per coordinate")
-    mu, beta = (_number("curvatures", curvature, 0, "finite numbers > 0") for curvature in curvatures)
+    mu, beta = (number("curvatures", curvature, 0, "finite numbers > 0") for curvature in curvatures)
     return Landscape(
         "separable_valley",
         f"Separable valley, curvatures {mu:g} and {beta:g}",
