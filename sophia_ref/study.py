@@ -1,0 +1,110 @@
+"""Tuning with equal budgets.
+
+Every method gets the same number of trials, spread over its own ranges by one Sobol sequence, on seeds that are not
+shown. What differs is then the method, not the effort spent on it. Work goes to any `concurrent.futures.Executor`.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+Space = Mapping[str, tuple[float, float]]  # hyperparameter -> lowest and highest value
+Settings = dict[str, float]
+
+
+class Trial(NamedTuple):
+    """One setting of one method, and the score (smaller is better) that it reached."""
+
+    method: str
+    settings: Settings
+    score: float
+
+
+def sobol(space: Space, trials: int, seed: int = 0) -> list[Settings]:
+    """`trials` settings, spread evenly over the logarithms of the ranges (scrambled Sobol points; use powers of two).
+
+    Raises ValueError for a range that is not 0 < low < high, or for less than one trial.
+    """
+    from scipy.stats import qmc
+
+    for name, (low, high) in space.items():
+        if not 0 < low < high < float("inf"):
+            raise ValueError(f"sobol: the range of {name} must be 0 < low < high, got ({low}, {high})")
+    if trials < 1:
+        raise ValueError(f"sobol: trials must be at least 1, got {trials}")
+    points = qmc.Sobol(len(space), rng=seed).random(trials)
+    return [
+        {name: low * (high / low) ** u for u, (name, (low, high)) in zip(point.tolist(), space.items(), strict=True)}
+        for point in points
+    ]
+
+
+def tune(
+    spaces: Mapping[str, Space],
+    score: Callable[[str, Settings], float],
+    trials: int,
+    executor: Executor,
+    progress: str = "",
+) -> list[Trial]:
+    """Score the same number of trials of every method. Sorted by score within a method, NaN last, as `best` expects.
+
+    spaces: method -> its ranges. score(method, settings): picklable; it averages over seeds where that is wanted.
+    """
+    jobs = [(method, settings) for method, space in spaces.items() for settings in sobol(space, trials)]
+    scores = run_all(score, jobs, executor, progress)
+    done = [Trial(*job, value) for job, value in zip(jobs, scores, strict=True)]
+    order = {method: i for i, method in enumerate(spaces)}
+    return sorted(done, key=lambda trial: (order[trial.method], trial.score != trial.score, trial.score))
+
+
+def best(trials: Sequence[Trial]) -> dict[str, Trial]:
+    """The best trial of each method, from what `tune` returned."""
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.method, trial)
+    return first
+
+
+def run_all(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], executor: Executor, progress: str = ""
+) -> list[Any]:
+    """[function(*job) for job in jobs] on an executor, in order. `progress`: label of a bar, none by default.
+
+    The first error stops the study: what has not started is cancelled, and the error raised.
+    """
+    from tqdm.auto import tqdm
+
+    futures = [executor.submit(function, *job) for job in jobs]
+    try:
+        for future in tqdm(as_completed(futures), total=len(futures), desc=progress, unit="run", disable=not progress):
+            future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return [future.result() for future in futures]
+
+
+@contextmanager
+def processes(workers: int | None = None) -> Iterator[Executor]:
+    """A pool of processes with one BLAS thread each, one a core by default. Ctrl-C ends it at once."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))  # inherited by processes that are spawned below
+    pool = ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn"))
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
