@@ -1,0 +1,160 @@
+"""One style for every picture: a colour, a marker and a line for each optimizer, and the colours around them.
+
+Colours lie in the middle of the brightness range, so that they read on white and on black, and those that are often
+seen together stay apart for colour-blind eyes. Markers and lines tell apart what colour alone does not.
+A picture is light or dark as its figure's background is: there is no setting to keep in step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import colors, patheffects
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sophia_ref.files import replacing
+from sophia_ref.run import Run
+
+# A hue for each family, a shade for each member; variations on a method have broken lines.
+_STYLES = {
+    # name                color      marker  line   label
+    "GradientDescent":  ("#6f7580", "o",    "-",   "GD"),
+    "Momentum":         ("#8d7b68", "p",    "--",  "Momentum"),
+    "SignGD":           ("#009e73", "s",    "-",   "SignGD"),
+    "Signum":           ("#5a9c2e", "h",    "--",  "Signum"),
+    "Lion":             ("#2f7f5f", "8",    "-.",  "Lion"),
+    "Adam":             ("#0072b2", "D",    "-",   "Adam"),
+    "AdamW":            ("#2f86d6", "d",    "--",  "AdamW"),
+    "AdaHessian":       ("#1a9bb0", "H",    "-.",  "AdaHessian"),
+    "Newton":           ("#b34fa3", "v",    "-",   "Newton"),
+    "DampedNewton":     ("#8a63c9", "<",    "--",  "Damped Newton"),
+    "ClippedNewton":    ("#d0619b", ">",    "-.",  "Clipped Newton"),
+    "SaddleFreeNewton": ("#8f3f78", "P",    ":",   "Saddle-free Newton"),
+    "Sophia":           ("#d55e00", "o",    "-",   "Sophia"),
+    "SophiaH":          ("#bf3a1d", "s",    "-",   "Sophia-H"),
+    "SophiaG":          ("#c48a00", "D",    "--",  "Sophia-G"),
+}  # fmt: skip
+_OWN = ("#7a6a5a", "o", ":")  # for an optimizer that somebody else wrote
+
+
+def style_of(optimizer: Any) -> dict[str, str]:
+    """How this optimizer looks everywhere: its "color", "marker", "linestyle" and "label", as Axes.plot takes them.
+
+    optimizer: an optimizer or the name of one. An optimizer that is not of this package is brown and dotted, under
+    the name of its class. Raises ValueError for a name that is not known.
+    """
+    name = optimizer if isinstance(optimizer, str) else type(optimizer).__name__
+    if name not in _STYLES and isinstance(optimizer, str):
+        near = difflib.get_close_matches(name, _STYLES, 1)
+        known = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(_STYLES)}"
+        raise ValueError(f"optimizer: {name!r} is not known; {known}")
+    return dict(zip(("color", "marker", "linestyle", "label"), _STYLES.get(name, (*_OWN, name)), strict=True))
+
+
+class Scheme(NamedTuple):
+    """The colours around the data: what is written, what is quiet, what it is written on, and heights, low to high."""
+
+    ink: str
+    quiet: str
+    paper: str
+    heights: tuple[str, ...]
+
+
+LIGHT = Scheme("#22262e", "#8b919c", "#ffffff", ("#fbf7ea", "#dfe9e6", "#b9cdd6", "#8fa9bf", "#6f89a8"))
+DARK = Scheme("#e8eaee", "#7d8592", "#14171d", ("#53707a", "#35505f", "#263a4b", "#1b2937", "#141c27"))
+
+
+def figure(width: float, height: float, dark: bool = False) -> Figure:
+    """An empty Figure of this size in inches, which needs no display."""
+    fig = Figure(figsize=(width, height), facecolor=(DARK if dark else LIGHT).paper, layout="constrained")
+    FigureCanvasAgg(fig)
+    return fig
+
+
+def save(fig: Figure, path: str | Path, dpi: int = 150) -> Path:
+    """Write fig as png, svg or pdf, by the suffix of path; the file is whole or absent. Returns the path.
+
+    dpi: pixels an inch. Raises ValueError for another suffix, OSError as open does.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in ("png", "svg", "pdf"):
+        raise ValueError(f"path: {str(path)!r}; expected a name that ends in .png, .svg or .pdf")
+    with replacing(path) as file:
+        fig.savefig(file, format=suffix, dpi=dpi)
+    return path
+
+
+def scheme_of(ax: Axes) -> Scheme:
+    """LIGHT or DARK, as the background of the figure is."""
+    red, green, blue = colors.to_rgb(ax.get_figure(root=True).get_facecolor())  # type: ignore[union-attr]
+    return LIGHT if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else DARK
+
+
+def dress(ax: Axes) -> Scheme:
+    """Give an Axes our colours and text sizes; returns the scheme."""
+    scheme = scheme_of(ax)
+    ax.set_facecolor(scheme.paper)
+    ax.tick_params(which="both", color=scheme.quiet, labelcolor=scheme.ink, labelsize=8, length=3, width=0.7)
+    for side, spine in ax.spines.items():
+        spine.set(visible=side in ("left", "bottom"), color=scheme.quiet, linewidth=0.7)
+    return scheme
+
+
+def halo(scheme: Scheme, linewidth: float = 2.5) -> list[Any]:
+    """Path effects that keep a line or a letter readable on any ground."""
+    return [patheffects.withStroke(linewidth=linewidth, foreground=scheme.paper)]
+
+
+def checked_runs(runs: Run | Sequence[Run]) -> list[Run]:
+    """One Run or several, as a list. Raises TypeError or ValueError for anything else and for none."""
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    if not runs:
+        raise ValueError("runs: empty; expected a Run or a list of them")
+    for i, run in enumerate(runs):
+        if not isinstance(run, Run):
+            raise TypeError(f"runs[{i}]: {run!r}; expected a Run, as sophia_ref.run returns it")
+    return runs
+
+
+def label_ends(ax: Axes) -> None:
+    """Write the label of every line beside its right end, in its colour, moved apart where they would overlap.
+
+    Called again after another line is drawn, it places all labels anew. It stands for a legend, and hides nothing.
+    """
+    for text in [text for text in ax.texts if text.get_gid() == "end"]:
+        text.remove()
+    lines = {str(line.get_label()): line for line in ax.lines if not str(line.get_label()).startswith("_")}
+    ends = []
+    for line in lines.values():
+        xy = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
+        xy = xy[np.isfinite(xy).all(axis=1)]
+        if len(xy):
+            ends.append((*ax.transLimits.transform(ax.transScale.transform(xy[-1])), line))
+    ends.sort(key=lambda end: end[1])
+    figure_height = ax.get_figure(root=True).get_figheight()  # type: ignore[union-attr]
+    gap = 11 / 72 / (figure_height * ax.get_position().height)  # of a line of text, in heights of the axes
+    # each label at its height or a gap above the one below, then as far down again as needed to stay beside the axes
+    heights = np.clip([y for _, y, _ in ends], 0, 1)
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    for i in range(len(heights) - 1, -1, -1):
+        heights[i] = min(heights[i], 1 - (len(heights) - 1 - i) * gap)
+    for height, (x, _, line) in zip(heights, ends, strict=True):
+        ax.annotate(
+            str(line.get_label()),
+            (min(x, 1), height),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=line.get_color(),
+            fontsize=8,
+            va="center",
+            gid="end",
+        )
