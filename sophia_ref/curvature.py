@@ -7,13 +7,16 @@
     empirical_fisher        neither: true labels, not sampled ones                             1 1/3
     exact_diagonal          diag H itself                     0                                3 P
 
-An estimator draws from `oracle.rng`. `averaged` and `on_part` make estimators of estimators.
+An estimator draws from `oracle.rng`. `averaged(gnb, 4)` and `on_part(gnb, 0.5)` make estimators of estimators; being
+dataclasses they can be compared and pickled.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
-from sophia_ref.oracle import Oracle
+from sophia_ref.oracle import Oracle, checked_fraction
 
 Array = Any
 Estimator = Callable[[Oracle], Array]
@@ -56,42 +59,50 @@ def exact_diagonal(oracle: Oracle) -> Array:
     return oracle.hessian_diag()
 
 
-def averaged(estimator: Estimator, n: int) -> Estimator:
-    """The mean of n independent estimates: a variance n times smaller for n times the cost.
+@dataclass(frozen=True)
+class averaged:
+    """The mean of n independent estimates: a variance n times smaller, for n times the cost.
 
-    Raises ValueError unless n is an integer of at least 1.
+    Raises TypeError unless n is an integer and the estimator a function, ValueError for n < 1.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ValueError(f"averaged: n must be an integer of at least 1, got {n!r}")
 
-    def estimate(oracle: Oracle) -> Array:
-        total = estimator(oracle)
-        for _ in range(n - 1):
-            total = total + estimator(oracle)
-        return total / n
+    estimator: Estimator
+    n: int
 
-    return _named(estimate, f"averaged({_name(estimator)}, {n})")
+    def __post_init__(self) -> None:
+        _check_estimator("averaged", self.estimator)
+        if isinstance(self.n, bool) or not isinstance(self.n, Integral):
+            raise TypeError(f"averaged: n must be an integer >= 1, got {self.n!r}")
+        if self.n < 1:
+            raise ValueError(f"averaged: n must be an integer >= 1, got {self.n!r}")
+
+    def __call__(self, oracle: Oracle) -> Array:
+        total = self.estimator(oracle)
+        for _ in range(self.n - 1):
+            total = total + self.estimator(oracle)
+        return total / int(self.n)
 
 
-def on_part(estimator: Estimator, fraction: float) -> Estimator:
-    """The estimate on the first `fraction` of the batch's examples, at that fraction of the cost.
+@dataclass(frozen=True)
+class on_part:
+    """The estimate on the first `fraction` of the batch's examples, at their share of the cost; `Oracle.part` says how
+    fractions are rounded.
 
     The paper estimates on 32 of 480 sequences (Hutchinson) and on 240 of 480 (GNB). Raises ValueError unless
-    0 < fraction <= 1.
+    0 < fraction <= 1, TypeError unless the estimator is a function.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise ValueError(f"on_part: fraction must be in (0, 1], got {fraction!r}")
 
-    def estimate(oracle: Oracle) -> Array:
-        return estimator(oracle.part(fraction))
+    estimator: Estimator
+    fraction: float
 
-    return _named(estimate, f"on_part({_name(estimator)}, {fraction:g})")
+    def __post_init__(self) -> None:
+        _check_estimator("on_part", self.estimator)
+        checked_fraction("on_part", self.fraction)
+
+    def __call__(self, oracle: Oracle) -> Array:
+        return self.estimator(oracle.part(self.fraction))
 
 
-def _name(estimator: Estimator) -> str:
-    return getattr(estimator, "__name__", repr(estimator))
-
-
-def _named(estimate: Estimator, name: str) -> Estimator:
-    estimate.__name__ = estimate.__qualname__ = name
-    return estimate
+def _check_estimator(caller: str, estimator: object) -> None:
+    if not callable(estimator):
+        raise TypeError(f"{caller}: estimator must be a function oracle -> h_hat, got {estimator!r}")

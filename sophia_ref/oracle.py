@@ -6,15 +6,16 @@ autodiff, and adds up the price in gradient-equivalents, so that methods can be 
 
     loss 1/3    gradient 1    gradient with sampled labels 1    Hessian-vector product 3
 
-times the fraction of the batch that is looked at. A loss that came with a gradient is free; asking again for what
-was asked before is free. The constants are fixed, since timings differ between machines: a forward pass is about a
-third of a gradient, and forward-over-reverse about three times one.
+times the fraction of the batch that is looked at; a Hessian, or its diagonal, is P products. A loss that came with a
+gradient is free, and so is asking again for either; everything else is computed and paid anew. The constants are
+fixed, since timings differ between machines: a forward pass is about a third of a gradient, and forward-over-reverse
+about three times one.
 
 Theta has shape (..., P). Leading axes are independent runs, with one loss each: the pullback of ones is then every
 run's own gradient, as long as a run's loss depends on its own row alone. That is the problem's promise.
 """
 
-import math
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,16 +53,26 @@ class FunctionProblem:
         return None
 
     def loss(self, theta: Array, batch: None) -> Array:
+        if batch is not None:
+            raise TypeError(f"batch must be None for {self.name}, a bare function of theta, got {batch!r}")
         return self.f(theta)
 
 
 def as_problem(problem: Any) -> Any:
     """A Problem, from a Problem or a function. Raises TypeError for anything else."""
-    if hasattr(problem, "loss"):
-        return problem
-    if callable(problem):
-        return FunctionProblem(problem)
+    if not isinstance(problem, type):
+        if hasattr(problem, "loss"):
+            return problem
+        if callable(problem):
+            return FunctionProblem(problem)
     raise TypeError(f"problem must have a method loss(theta, batch) or be a function f(theta), got {problem!r}")
+
+
+def checked_fraction(caller: str, fraction: Any) -> float:
+    """fraction itself. Raises ValueError unless it is a number with 0 < fraction <= 1."""
+    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
+        raise ValueError(f"{caller}: fraction must be a number with 0 < fraction <= 1, got {fraction!r}")
+    return float(fraction)
 
 
 class Oracle:
@@ -77,6 +88,10 @@ class Oracle:
             raise TypeError(f"Oracle: theta must be a float32 or float64 array, got {kind}")
         if theta.ndim == 0:
             raise ValueError("Oracle: theta must have shape (..., P), got a 0-d array")
+        if isinstance(rng, int | np.integer):
+            raise TypeError(
+                f"Oracle: rng must be a np.random.Generator, got {rng!r}; np.random.default_rng({rng}) is one"
+            )
         self.problem, self.theta, self.batch = as_problem(problem), theta, batch
         self.cost = 0.0
         self._rng, self._loss, self._grad = rng, None, None
@@ -96,22 +111,26 @@ class Oracle:
         return self._loss
 
     def grad(self) -> Array:
-        """Its gradient, (..., P)."""
+        """Its gradient, (..., P); read-only, as it is kept."""
         if self._grad is None:
             self._loss, self._grad = self._value_and_grad(self.theta)
+            if isinstance(self._grad, np.ndarray):
+                self._grad.setflags(write=False)
             self._charge(COST_GRADIENT)
         return self._grad
 
     def hvp(self, v: Array) -> Array:
         """H v for v (..., P), row by row."""
-        product = self._hvp(v)
+        product = jvp(lambda theta: self._value_and_grad(theta)[1], self.theta, v)[1]
         self._charge(COST_HVP)
         return product
 
     def hessian(self) -> Array:
         """H, (..., P, P), from P products."""
-        columns = [self.hvp(e) for e in self._basis()]
-        return np.stack(columns, axis=-1)
+        hessian = np.empty_like(self.theta, shape=(*self.theta.shape, self.theta.shape[-1]))
+        for i, e in enumerate(self._basis()):
+            hessian[..., i] = self.hvp(e)
+        return hessian
 
     def hessian_diag(self) -> Array:
         """The diagonal of H, (..., P), from P products."""
@@ -121,7 +140,8 @@ class Oracle:
         return diagonal
 
     def sampled_grad(self) -> tuple[Array, Any]:
-        """Gradient (..., P) of the loss with labels drawn from the model, and B, the number of predictions."""
+        """Gradient (..., P) of the loss with labels drawn from the model, and B, the number of predictions: a float,
+        or (..., 1)."""
         sampled_loss, counts = self._likelihood(), []
 
         def loss(theta: Array) -> Array:
@@ -134,32 +154,36 @@ class Oracle:
         return pullback(np.ones(np.shape(value), self.theta.dtype)), self._count(counts[0])
 
     def predictions(self) -> Any:
-        """B, the number of predictions in the batch, for one forward pass."""
+        """B alone, for one forward pass; it does not draw from `rng`."""
+        B = self._count(self._likelihood()(self.theta, self.batch, np.random.default_rng(0))[1])
         self._charge(COST_LOSS)
-        return self._count(self._likelihood()(self.theta, self.batch, np.random.default_rng(0))[1])
+        return B
 
     def curvature(self, estimator: Any) -> Array:
         """h_hat (..., P), the estimator's answer."""
         return estimator(self)
 
     def part(self, fraction: float) -> "Oracle":
-        """An oracle over the first `fraction` of the examples (at least one), whose cost counts here, scaled.
+        """An oracle over the first `fraction` of the examples, rounded to a whole number of at least one; what it is
+        asked counts here too, times its share of the examples.
 
-        Raises TypeError where the batch is not a tuple of arrays (*shape, examples, ...).
+        Raises ValueError unless 0 < fraction <= 1, TypeError where the batch is not a tuple of arrays (*shape,
+        examples, ...), which agree about the number of examples.
         """
-        if not isinstance(self.batch, tuple):
-            kind = type(self.batch).__name__
-            raise TypeError(f"Oracle.part: the batch must be a tuple of arrays of examples, got {kind}")
-        return _Part(self, fraction)
+        fraction, axis = checked_fraction("Oracle.part", fraction), self.theta.ndim - 1
+        arrays = self.batch if isinstance(self.batch, tuple) else ()
+        examples = {np.shape(array)[axis] if np.ndim(array) > axis else 0 for array in arrays}
+        if len(examples) != 1 or 0 in examples:
+            expected = "a tuple of arrays (*theta.shape[:-1], examples, ...)"
+            got = f"shapes {[np.shape(array) for array in arrays]}" if arrays else repr(self.batch)
+            raise TypeError(f"Oracle.part: the batch must be {expected}, so that a part can be taken, got {got}")
+        return _Part(self, axis, max(1, round(fraction * examples.pop())))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _value_and_grad(self, theta: Array) -> tuple[Array, Array]:
         loss, pullback = vjp(lambda theta: self._per_row(self.problem.loss(theta, self.batch)), theta)
         return loss, pullback(np.ones(np.shape(loss), self.theta.dtype))
-
-    def _hvp(self, v: Array) -> Array:
-        return jvp(lambda theta: self._value_and_grad(theta)[1], self.theta, v)[1]
 
     def _per_row(self, loss: Array) -> Array:
         if np.shape(loss) != self.theta.shape[:-1]:
@@ -182,8 +206,13 @@ class Oracle:
         return self.problem.sampled_loss
 
     def _count(self, B: Any) -> Any:
-        """B as it multiplies a gradient without changing its dtype: a number, or one a row."""
-        return B.astype(self.theta.dtype)[..., None] if np.ndim(B) else float(B)
+        """B as it multiplies a gradient without changing its dtype: a float, or (..., 1), one a row."""
+        if np.ndim(B) == 0:
+            return float(B)
+        if np.shape(B) != self.theta.shape[:-1]:
+            expected = f"one number, or one a row, shape {self.theta.shape[:-1]}"
+            raise ValueError(f"sampled_loss must return B, the number of predictions: {expected}; got {np.shape(B)}")
+        return B.astype(self.theta.dtype)[..., None]
 
     def _charge(self, price: float) -> None:
         self.cost += price
@@ -192,13 +221,10 @@ class Oracle:
 class _Part(Oracle):
     """An oracle over the first part of another's examples; the other pays its share of the price."""
 
-    def __init__(self, whole: Oracle, fraction: float) -> None:
-        axis = whole.theta.ndim - 1
-        examples = whole.batch[0].shape[axis]
-        count = max(1, math.ceil(fraction * examples))
+    def __init__(self, whole: Oracle, axis: int, count: int) -> None:
         first = (slice(None),) * axis + (slice(count),)
-        super().__init__(whole.problem, whole.theta, tuple(a[first] for a in whole.batch), whole._rng)
-        self._whole, self._share = whole, count / examples
+        super().__init__(whole.problem, whole.theta, tuple(array[first] for array in whole.batch), whole._rng)
+        self._whole, self._share = whole, count / whole.batch[0].shape[axis]
 
     def _charge(self, price: float) -> None:
         super()._charge(price)
