@@ -166,7 +166,7 @@ def embedding_backward(saved: Any, y_bar: Array) -> Any:
     tokens, (vocab, width), positions_shape = saved
     words_bar = np.zeros_like(y_bar, shape=vocab * width)
     # add.at is 4 times faster on single numbers than on rows.
-    entries = tokens[..., None] * width + np.arange(width)  # (B, T, D)
+    entries = tokens[..., None].astype(np.int64) * width + np.arange(width)  # (B, T, D)
     np.add.at(words_bar, entries.reshape(-1), y_bar.reshape(-1))
     positions_bar = np.zeros_like(y_bar, shape=positions_shape)
     positions_bar[: tokens.shape[1]] = y_bar.sum(0)

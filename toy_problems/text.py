@@ -53,12 +53,18 @@ class Text:
         return np.array([self._token[character] for character in string], np.int64)
 
     def decode(self, tokens: ArrayLike) -> str:
-        """tokens (n,) -> string. Raises ValueError for a token outside the vocabulary."""
+        """tokens (n,) -> string. A model may have more words than the text has characters: those become U+FFFD.
+
+        Raises TypeError for tokens that are not integers, ValueError for a negative one.
+        """
         tokens = np.asarray(tokens)
-        wrong = tokens[(tokens < 0) | (tokens >= self.vocab)]
-        if wrong.size:
-            raise ValueError(f"Text.decode: tokens must lie in 0..{self.vocab - 1}, got {wrong[0]}")
-        return "".join(self.vocabulary[token] for token in tokens)
+        if tokens.size and not np.issubdtype(tokens.dtype, np.integer):
+            raise TypeError(f"Text.decode: tokens must be integers, got {tokens.dtype}")
+        if np.any(tokens < 0):
+            raise ValueError(f"Text.decode: tokens must not be negative, got {tokens.min()}")
+        return "".join(
+            self.vocabulary[token] if token < self.vocab else "\N{REPLACEMENT CHARACTER}" for token in tokens
+        )
 
     def windows(self, rng: np.random.Generator, count: int, length: int) -> Array:
         """`count` windows at random places of the training part, (count, length)."""
@@ -83,7 +89,8 @@ class Text:
 def load(path: str | Path | None = None, encoding: str = "utf-8") -> Text:
     """The text of a file, or the Python language reference if no path is given.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is empty or not text in `encoding`.
+    Raises FileNotFoundError if there is no such file, ValueError if it is empty or not text in `encoding`, or if Python
+    knows no such encoding.
     """
     if path is None:
         from pydoc_data.topics import topics  # half a megabyte: loaded when asked for
@@ -93,6 +100,8 @@ def load(path: str | Path | None = None, encoding: str = "utf-8") -> Text:
         raise FileNotFoundError(f"text.load: path must name a text file, got {str(path)!r}")
     try:
         string = Path(path).read_text(encoding)
+    except LookupError as error:
+        raise ValueError(f"text.load: encoding must be one that Python knows, got {encoding!r}") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"text.load: {path} must be text in {encoding}, got byte {error.object[error.start]:#04x} at {error.start}"

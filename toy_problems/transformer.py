@@ -28,8 +28,8 @@ class TinyGPT:
     Raises ValueError if one of them is not a positive integer, or heads does not divide width.
 
     theta has shape (P,), P = size, float32 or float64, and results have its dtype. A batch is (tokens, targets),
-    integers of shape
-    (B, T) with T <= context: tokens in 0..V-1, targets too, or -1 where a position is masked and predicts nothing.
+    integers of shape (B, T) with T <= context: tokens in 0..V-1, targets too, or -1 where a position is masked and
+    predicts nothing. The methods raise ValueError or TypeError, naming it, for anything else.
 
     >>> TinyGPT(vocab=96, context=64, width=64, heads=4, layers=2).size
     108864
@@ -87,12 +87,10 @@ class TinyGPT:
         return cross_entropy(self.logits(theta, tokens), targets, None)
 
     def sampled_loss(self, theta: Array, batch: Batch, rng: np.random.Generator) -> tuple[Array, int]:
-        """(loss, B) with labels drawn from the model itself at the B unmasked positions, constants of the
-        differentiation.
+        """(loss, B): the loss of labels drawn from the model itself at the B unmasked positions, and held constant.
 
-        One uniform number a position is drawn, masked or not, and turned into a label by the inverse of the softmax's
-        distribution function. The same forward pass serves the drawing and the loss (Gauss-Newton-Bartlett, Liu et al.
-        2023, Algorithm 2).
+        One forward pass serves the drawing and the loss (Gauss-Newton-Bartlett, Liu et al. 2023, Algorithm 2). Every
+        position takes one uniform number, masked or not, which the inverse distribution function makes a label.
         """
         tokens, targets = self._checked(batch)
         z = self.logits(theta, tokens)  # (B, T, V)
@@ -104,8 +102,9 @@ class TinyGPT:
         if np.shape(theta) != (self.size,):
             rows = "; it takes no leading axes: call it once a row" if np.ndim(theta) > 1 else ""
             raise ValueError(f"TinyGPT: theta must have shape ({self.size},), got {np.shape(theta)}{rows}")
-        if theta.dtype not in (np.float32, np.float64):
-            raise TypeError(f"TinyGPT: theta must be of dtype float32 or float64, got {theta.dtype}")
+        dtype = getattr(theta, "dtype", type(theta).__name__)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"TinyGPT: theta must be an array of dtype float32 or float64, got {dtype}")
         check_words("tokens", tokens, lowest=0, vocab=self.vocab)
         if tokens.shape[1] > self.context:
             raise ValueError(f"TinyGPT: tokens must be at most context = {self.context} long, got shape {tokens.shape}")
@@ -124,15 +123,14 @@ class TinyGPT:
         Each sees at most `context` tokens before it. Raises ValueError for an empty prompt, a negative n, a temperature
         that is not positive and finite.
         """
-        if np.ndim(prompt) != 1 or len(prompt) == 0:
-            raise ValueError(
-                f"TinyGPT.sample: prompt must be at least one token, of shape (length,), got shape {np.shape(prompt)}"
-            )
+        if np.ndim(prompt) != 1:
+            raise ValueError(f"TinyGPT.sample: prompt must have shape (length,), got {np.shape(prompt)}")
+        check_words("prompt", prompt[None], lowest=0, vocab=self.vocab)
         if isinstance(n, bool) or not isinstance(n, int) or n < 0:
             raise ValueError(f"TinyGPT.sample: n must be a non-negative integer, got {n!r}")
         if not 0 < temperature < math.inf:
             raise ValueError(f"TinyGPT.sample: temperature must be positive and finite, got {temperature!r}")
-        tokens = np.concatenate([prompt, np.zeros(n, int)])
+        tokens = np.concatenate([prompt.astype(np.int64), np.zeros(n, np.int64)])
         for end in range(len(prompt), len(tokens)):
             window = tokens[max(0, end - self.context) : end]
             z = self.logits(theta, window[None])[0, -1] / temperature  # (V,)
