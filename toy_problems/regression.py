@@ -30,7 +30,7 @@ class Likelihood(NamedTuple):
 # y (..., n, K) ~ N(z, I): -log p = 1/2 |z - y|^2
 GAUSSIAN = Likelihood(
     lambda z, y: ((z - y) ** 2).sum(-1) / 2,
-    lambda z, rng: z + rng.standard_normal(z.shape, z.dtype),
+    lambda z, rng: z + rng.standard_normal(z.shape),
 )
 
 

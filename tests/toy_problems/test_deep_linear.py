@@ -162,7 +162,7 @@ def test_init_scales_each_layer_by_its_number_of_inputs_and_repeats_with_the_see
         ({"widths": (3, 3)}, r"widths: \(3, 3\); expected at least three integers"),
         ({"widths": (3, 0, 3)}, "widths: 0; expected an integer >= 1"),
         ({"widths": (3, 2.5, 3)}, "widths: 2.5; expected an integer >= 1"),
-        ({"widths": (3, 9, 3), "singular_values": (1, 1, 1, 1)}, "singular_values: 4 of them; expected at most 3"),
+        ({"widths": (3, 9, 5), "singular_values": (1, 1, 1, 1)}, "singular_values: 4 of them; expected at most 3"),
         ({"singular_values": (1.0, 0.0)}, "singular_values: 0.0; expected finite numbers > 0"),
         ({"singular_values": (1.0, math.nan)}, "singular_values: nan; expected finite numbers > 0"),
         ({"scale": -1.0}, "scale: -1.0; expected a finite number > 0"),

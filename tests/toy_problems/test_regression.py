@@ -196,6 +196,15 @@ def test_categorical_labels_have_the_models_frequencies_and_survive_large_predic
     np.testing.assert_array_equal(draw(np.array([[0.0, 1e4, 0.0]] * 9), np.random.default_rng(0)), 1)
 
 
+def test_the_largest_uniform_number_still_gives_a_label():
+    class Largest:
+        def random(self, shape):
+            return np.full(shape, np.nextafter(1, 0))
+
+    z = np.random.default_rng(0).standard_normal((1000, 50))  # sums of 50 terms, some rounded to below 1
+    assert SoftmaxRegression.likelihood.draw(z, Largest()).max() == 49
+
+
 def test_gaussian_labels_have_the_models_mean_and_unit_variance():
     noise = LeastSquares.likelihood.draw(np.full((40_000, 1), 7.0), np.random.default_rng(0)) - 7
     assert abs(noise.mean()) < 5 / 200
@@ -205,9 +214,9 @@ def test_gaussian_labels_have_the_models_mean_and_unit_variance():
 @pytest.mark.parametrize("make", [SMALL["logistic_regression"], SMALL["softmax_regression"]])
 def test_losses_stay_finite_where_the_exponentials_would_not(make):
     problem = make()
-    theta = 1e5 * thetas(problem)
-    oracle = sr.Oracle(problem, theta, problem.batch(np.random.default_rng(0)))
-    assert np.isfinite(oracle.loss())
+    theta = np.array([[1e5], [-1e5]]) * thetas(problem)
+    oracle = sr.Oracle(problem, theta, problem.batch(np.random.default_rng(0), (2,)))
+    assert np.isfinite(oracle.loss()).all()
     assert np.isfinite(oracle.grad()).all()
     assert np.isfinite(oracle.hvp(theta)).all()
 
