@@ -15,7 +15,6 @@ Theta has shape (..., P). Leading axes are independent runs, with one loss each:
 run's own gradient, as long as a run's loss depends on its own row alone. That is the problem's promise.
 """
 
-from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,7 +69,7 @@ def as_problem(problem: Any) -> Any:
 
 def checked_fraction(caller: str, fraction: Any) -> float:
     """fraction itself. Raises ValueError unless it is a number with 0 < fraction <= 1."""
-    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, float | int | np.floating) or not 0 < fraction <= 1:
         raise ValueError(f"{caller}: fraction must be a number with 0 < fraction <= 1, got {fraction!r}")
     return float(fraction)
 

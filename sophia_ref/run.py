@@ -27,12 +27,17 @@ MEMORY = 2**26  # bytes of trajectory that are kept unasked
 class Run:
     """What happened. `lead` is theta.shape[:-1]; entry i of what was recorded belongs to step number steps[i].
 
-    theta: (..., P) at the end. steps: (n,) recorded step numbers, 0 is the start. trajectory: (n, ..., P), or None if it
-    was not kept. losses: (n, *lead), each on the batch of that step. cost: (n,), gradient-equivalents spent to get there.
-    unclipped: (n, *lead), share of coordinates whose update was not clipped in the step that led there; NaN at the start,
-    for rules that do not clip, and in rows that have diverged. diverged_at: the step in which a row left the finite
-    numbers, None if it did not; with leading axes an array, -1 for rows that did not. clipped_steps: how often the
-    gradient's norm was clipped, by row. seconds: time spent in steps, without evaluation and callbacks.
+    theta: (..., P) at the end.
+    steps: (n,) recorded step numbers, 0 is the start.
+    trajectory: (n, ..., P), or None if it was not kept.
+    losses: (n, *lead), each on the batch of that step.
+    cost: (n,), gradient-equivalents spent to get there.
+    unclipped: (n, *lead), share of coordinates whose update was not clipped in the step that led there; NaN at the
+        start, for rules that do not clip, and in rows that have diverged.
+    diverged_at: the step in which a row left the finite numbers, None if it did not; with leading axes an array, -1 for
+        rows that did not.
+    clipped_steps: how often the gradient's norm was clipped, by row.
+    seconds: time spent in steps, without evaluation and callbacks.
     """
 
     problem: Any
