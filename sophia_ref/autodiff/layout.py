@@ -42,6 +42,9 @@ class Layout:
             self.size += math.prod(shape)
         self._split = primitive(self._tensors, self._cotangent)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # pickled by its shapes, for process pools
+        return Layout, (self.shapes,)
+
     def __repr__(self) -> str:
         return f"Layout({self.shapes})"
 

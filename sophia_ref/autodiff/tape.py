@@ -24,7 +24,7 @@ class Tape:
     def __init__(self) -> None:
         self.level = next(levels)
         self.size = 0
-        self.lines: list[tuple[range, list[int], Callable[..., Any]]] = []
+        self.lines: list[tuple[range, bool, list[int], Callable[..., Any]]] = []
 
     def var(self, value: Any) -> "Var":
         self.size += 1
@@ -34,17 +34,17 @@ class Tape:
         """Append a line. `pullback` gets the cotangent of y; if y is a tuple, a tuple of them, None where unused."""
         start = self.size
         result = tuple(self.var(item) for item in y) if isinstance(y, tuple) else self.var(y)
-        self.lines.append((range(start, self.size), parents, pullback))
+        self.lines.append((range(start, self.size), isinstance(y, tuple), parents, pullback))
         return result
 
     def pull(self, index: int, y_bar: Any) -> dict[int, Any]:
         """Cotangents of the Vars that Var number `index` depends on, given its own; called any number of times."""
         cotangents = {index: y_bar}
-        for outputs, parents, pullback in reversed(self.lines):
+        for outputs, several, parents, pullback in reversed(self.lines):
             bars = tuple(cotangents.pop(output, None) for output in outputs)
             if all(bar is None for bar in bars):
                 continue
-            for parent, bar in zip(parents, pullback(bars if len(bars) > 1 else bars[0]), strict=True):
+            for parent, bar in zip(parents, pullback(bars if several else bars[0]), strict=True):
                 cotangents[parent] = cotangents[parent] + bar if parent in cotangents else bar  # fan-out adds
         return cotangents
 
