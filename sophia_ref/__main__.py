@@ -1,7 +1,8 @@
-"""python -m sophia_ref is sophia-ref."""
+"""`python -m sophia_ref` is `sophia-ref`."""
 
 import sys
 
 from sophia_ref.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

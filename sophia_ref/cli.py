@@ -1,287 +1,155 @@
-"""The command sophia-ref: list, race, train, demo. It parses, calls and prints; nothing else in the package prints.
+"""The command sophia-ref: list, race, train, demo. Nothing else in the package prints.
 
-Exit codes: 0 for success, 1 for a failure while running, 2 for a wrong argument, 130 for Ctrl-C, 141 for a closed pipe.
+Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C, 141 for a closed pipe.
 """
 
-import argparse
-import math
+import io
 import os
 import sys
-from collections.abc import Callable, Iterable
+from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from textwrap import indent
 
 import numpy as np
 
-import sophia_ref as sr
-from sophia_ref.settings import ESTIMATORS, OPTIMIZERS
-from toy_problems.landscapes import REGISTRY, Landscape
-from toy_problems.transformer import PRESETS
+from sophia_ref.commands import race, train
+from sophia_ref.commands.arguments import PICTURES, parse
+from sophia_ref.report import text_table
+from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
+from toy_problems import text
+from toy_problems.landscapes import REGISTRY
+from toy_problems.transformer import PRESETS, LanguageTask
 
-TOYS = [name for name, choice in OPTIMIZERS.items() if choice.toy]
-PICTURES = (".png", ".svg", ".pdf")
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command with these arguments, sys.argv's by default, and return its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, those of sys.argv by default, and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a sample may hold characters that the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a text may not fit the terminal's encoding
     try:
-        args = _parse(argv)
-        code: int = args.command(args)
+        args = parse(
+            sys.argv[1:] if argv is None else argv, {"list": _list, "race": _race, "train": _train, "demo": _demo}
+        )
+        code: int = args.call(args)
         sys.stdout.flush()
         return code
-    except SystemExit as end:  # argparse: help, version, wrong arguments
+    except SystemExit as end:  # argparse: help, version, a wrong argument
         return int(end.code or 0)
     except KeyboardInterrupt:
         print("\nsophia-ref: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 141
-    except OSError as error:
-        print(f"sophia-ref: {error}", file=sys.stderr)
+    except (OSError, MemoryError) as error:
+        print(f"sophia-ref: error: {error}", file=sys.stderr)
         return 1
 
 
-# -- list --------------------------------------------------------------------------------------------------------------
-
-
-def _list(args: argparse.Namespace) -> int:
-    problems = [(name, p.title, _count(p)) for name, p in REGISTRY.items()]
-    print("Problems for `sophia-ref race`:")
-    _print_table(problems, "<<<")
-    print("\nOptimizers:")
-    _print_table(
-        [(name, c.summary, "race" * bool(c.toy), "train" * bool(c.language)) for name, c in OPTIMIZERS.items()], "<<<<"
+def _list(args: Namespace) -> int:
+    problems = [(name, p.title, len(p.minima), len(p.saddles), len(p.maxima)) for name, p in REGISTRY.items()]
+    _table(("PROBLEM", "", "min", "saddle", "max"), problems)
+    uses = [("yes" * (name in TOYS), "yes" * (name in LANGUAGE)) for name in OPTIMIZERS]
+    _table(
+        ("OPTIMIZER", "", "races", "trains"),
+        [(*item, *use) for item, use in zip(OPTIMIZERS.items(), uses, strict=True)],
     )
-    print("\nEstimators of the Hessian's diagonal:")
-    _print_table(list(ESTIMATORS.items()), "<<")
-    print("\nPresets for `sophia-ref train`:")
-    header = [("", "parameters", "vocabulary", "context", "width", "heads", "layers")]
-    models = [
-        (name, *map(str, (f"{m.size:,}", m.vocab, m.context, m.width, m.heads, m.layers)))
-        for name, m in PRESETS.items()
-    ]
-    _print_table(header + models, "<>>>>>>")
+    _table(("ESTIMATOR", "of the Hessian's diagonal"), list(ESTIMATORS.items()))
+    models = [(name, f"{m.size:,}", m.vocab, m.context, m.width, m.heads, m.layers) for name, m in PRESETS.items()]
+    print(text_table(("PRESET", "parameters", "vocabulary", "context", "width", "heads", "layers"), models))
     return 0
 
 
-def _count(p: Landscape) -> str:
-    """How many critical points there are of each kind."""
-    counts = (("minimum", "minima", p.minima), ("saddle", "saddles", p.saddles), ("maximum", "maxima", p.maxima))
-    return ", ".join(
-        f"{len(points)} {one if len(points) == 1 else many}" for one, many, points in counts if len(points)
-    )
-
-
-# -- race --------------------------------------------------------------------------------------------------------------
-
-
-def _race(args: argparse.Namespace) -> int:
-    landscape = REGISTRY[args.problem]
-    start = landscape.start if args.start is None else np.array(args.start)
-    names, rates = list(dict.fromkeys(args.optimizers)), dict(args.lr)
+def _race(args: Namespace) -> int:
+    landscape, names, rates = REGISTRY[args.problem], list(dict.fromkeys(args.optimizers)), dict(args.lr)
     for name in rates:
         if name not in names:
-            args.parser.error(f"argument --lr: {name!r} does not race; expected one of {', '.join(names)}")
+            args.parser.error(f"argument --lr: {name!r} is not in the race; expected one of {', '.join(names)}")
     picture = Path(args.output)
     if picture.suffix not in PICTURES:
-        picture = picture / f"race_{args.problem}.png"
-    _writable(args, picture.parent)
+        picture /= f"race_{args.problem}.png"
+    _make_folder(args, picture.parent)
 
-    size = min(high - low for low, high in landscape.domain)
-    points = np.concatenate([start[None], landscape.critical_points])
-    curvature = float(np.abs(np.linalg.eigvalsh(sr.Oracle(landscape, points).hessian())).max())
-    problem = landscape.noisy(args.noise**2) if args.noise else landscape
-    rows, runs = [("", "lr", "steps", "cost", "end point", "loss", "where")], []
-    for name in names:
-        toy = OPTIMIZERS[name].toy
-        assert toy is not None
-        opt = toy(size, curvature)
-        run = sr.run(problem, replace(opt, lr=rates[name]) if name in rates else opt, args.steps, start, args.seed)
-        runs.append(run)
-        x, y = run.theta
-        loss = f"{landscape.f(run.theta):.4g}"
-        cells = f"{run.optimizer.lr:.3g}", str(run.steps[-1]), f"{run.cost[-1]:.4g}", f"({x:.3g}, {y:.3g})", loss
-        rows.append((name, *cells, _where(landscape, run)))
-    print(f"{landscape.title}, from ({start[0]:g}, {start[1]:g})")
-    print("cost: 1 is a gradient, 3 a Hessian-vector product\n")
-    _print_table(rows, "<>>><><")
-    print()
+    start = landscape.start if args.start is None else np.array(args.start)
+    runs = race.race(landscape, names, rates, args.steps, start, args.seed, args.noise)
+    print(f"{landscape.title}, {args.steps} steps from ({start[0]:g}, {start[1]:g})\n")
+    _table(race.HEADER, [race.row(landscape, name, run) for name, run in zip(names, runs, strict=True)])
+    print(race.LEGEND + "\n", flush=True)
 
-    from sophia_ref.plots import animation, race, style
+    from sophia_ref import plots
 
-    style.save(race.race_figure(landscape, runs), picture)
-    print(f"wrote {picture}")
+    print(f"wrote {plots.save(plots.race_figure(landscape, runs), picture)}", flush=True)
     if args.animate:
-        print(f"wrote {animation.animate(landscape, runs, picture.with_suffix('.gif'))}")
+        print(f"wrote {plots.animate(landscape, runs, picture.with_suffix('.gif'))}")
     return 0
 
 
-def _where(landscape: Landscape, run: sr.Run) -> str:
-    """What critical point the run ended at, and since which step; or how far off it is."""
-    if run.diverged_at is not None:
-        return f"diverged at step {run.diverged_at}"
-    nearest, distance = landscape.nearest(run.theta)
-    point = landscape.critical_points[nearest]
-    kind = str(landscape.classify(point))
-    if kind == "minimum" and landscape.f(point) > landscape.f(landscape.minima).min() + 1e-6:
-        kind = "local minimum"
-    if landscape.classify(run.theta) == "none":
-        return f"{distance:.2g} from a {kind}"
-    away = np.flatnonzero(landscape.classify(run.trajectory) == "none")
-    return f"{kind} since step {away[-1] + 1 if len(away) else 0}"
-
-
-# -- parsing -----------------------------------------------------------------------------------------------------------
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without repeating the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
-def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="sophia-ref",
-        description="The executable reference for the Sophia optimizer, in plain NumPy.",
-        epilog="`sophia-ref COMMAND --help` says more about each.",
-    )
-    parser.add_argument("--version", action="version", version=f"sophia-ref {sr.__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, call: Callable[[argparse.Namespace], int], summary: str, epilog: str) -> _Parser:
-        sub = commands.add_parser(
-            name, help=summary, description=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+def _train(args: Namespace) -> int:
+    opt = LANGUAGE[args.optimizer]
+    changes = {name: getattr(args, name) for name in ("gamma", "weight_decay") if getattr(args, name) is not None}
+    for name, value in changes.items():
+        if not hasattr(opt, name):
+            args.parser.error(
+                f"argument --{name.replace('_', '-')}: {value:g}; expected none, as {args.optimizer} has no {name}"
+            )
+    try:
+        source = text.load(args.text)
+    except (OSError, ValueError) as error:
+        args.parser.error(f"argument --text: {error}")
+    model = replace(PRESETS[args.preset], vocab=source.vocab)
+    if len(source.validation) <= model.context:
+        length = len(source.train) + len(source.validation)
+        args.parser.error(
+            f"argument --text: {args.text!r} of {length} characters; "
+            f"expected at least {10 * (model.context + 1)} for preset {args.preset}"
         )
-        sub.set_defaults(command=call, parser=sub)
-        return sub
+    if hasattr(opt, "layout"):
+        changes["layout"] = model.layout
+    opt, peak = replace(opt, **changes), opt.lr if args.lr is None else args.lr
+    task, folder = LanguageTask(model, source, args.batch_size), Path(args.output)
+    _make_folder(args, folder)
 
-    command("list", _list, "The problems, optimizers, estimators and presets there are.", "")
-    race = command("race", _race, "Race optimizers on a landscape: a table and a picture.", RACE)
-    race.add_argument(
-        "problem", metavar="PROBLEM", type=_name_of("problem", REGISTRY), help="a name from `sophia-ref list`"
+    print(f"a GPT of {model.size:,} parameters on {args.text or 'the Python language reference'}")
+    print(
+        f"{args.optimizer}, peak lr {peak:g}, {args.steps} steps of {args.batch_size} x {model.context} characters",
+        flush=True,
     )
-    race.add_argument(
-        "--optimizers",
-        nargs="+",
-        metavar="NAME",
-        type=_name_of("optimizer", TOYS),
-        default=["gd", "signgd", "adam", "newton", "sophia"],
-        help="who races (default: gd signgd adam newton sophia)",
-    )
-    race.add_argument(
-        "--steps", metavar="N", type=_integer(1), default=50, help="steps each takes (default: %(default)s)"
-    )
-    race.add_argument(
-        "--start",
-        nargs=2,
-        metavar=("X", "Y"),
-        type=_finite,
-        help="where they start (default: the landscape's own start)",
-    )
-    race.add_argument(
-        "--lr", nargs="+", metavar="NAME=LR", type=_rate, default=[], help="learning rates instead of the default ones"
-    )
-    race.add_argument(
-        "--noise",
-        metavar="S",
-        type=_nonnegative,
-        default=0.0,
-        help="standard deviation of noise on each gradient (default: none)",
-    )
-    race.add_argument(
-        "--seed", metavar="N", type=_integer(0), default=0, help="of noise and random probes (default: %(default)s)"
-    )
-    race.add_argument(
-        "--output", metavar="PATH", default="out", help="a folder, or a file .png, .svg or .pdf (default: out)"
-    )
-    race.add_argument("--animate", action="store_true", help="write an animation (GIF) too")
-
-    if not argv:
-        parser.print_help(sys.stderr)
-        parser.exit(2)
-    if not argv[0].startswith("-") and argv[0] not in commands.choices:
-        parser.error(_unknown("command", argv[0], commands.choices))
-    args, extra = parser.parse_known_args(argv)
-    if extra:
-        args.parser.error(f"{extra[0]!r} is one argument too many, or an option that does not exist")
-    return args
+    done = train.train(task, opt, peak, args.steps, args.seed)
+    steps, path = done.rows[-1].step, folder / f"train_{args.optimizer}.csv"
+    log, picture = train.save_log(done.rows, path), train.save_picture(done.rows, opt, path.with_suffix(".png"))
+    if done.diverged_at is None:
+        print(f"\nvalidation loss {task.validation_loss(done.theta):.4f} nats a character after {steps} steps")
+        print(f"a sample at temperature 0.8:\n\n{indent(train.sample(task, done.theta, 300, args.seed), '  ')}\n")
+    print(f"wrote {log}\nwrote {picture}", flush=True)
+    if done.interrupted:
+        print(f"sophia-ref: interrupted after {steps} of {args.steps} steps; saved what there is", file=sys.stderr)
+        return 130
+    if done.diverged_at is not None:
+        print(f"sophia-ref: error: diverged at step {done.diverged_at}; a smaller --lr may help", file=sys.stderr)
+        return 1
+    return 0
 
 
-RACE = """\
-examples:
-  sophia-ref race sophia_fig2
-  sophia-ref race rosenbrock --optimizers sophia adam newton --steps 200 --animate
-  sophia-ref race himmelblau --start 0 0 --lr adam=0.3 sophia=0.1 --output x.svg
+def _demo(args: Namespace) -> int:
+    from sophia_ref.demo import demo
 
-"""
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    return f"unknown {what} {name!r}; " + (
-        f"did you mean {close[0]}?" if close else f"expected one of {', '.join(known)}"
-    )
+    _make_folder(args, Path(args.output))
+    demo(args.output, quick=args.quick, say=print)
+    return 0
 
 
-def _name_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in known:
-            raise argparse.ArgumentTypeError(_unknown(what, text, known))
-        return text
-
-    return parse
-
-
-def _number(kind: type, expected: str, holds: Callable[[Any], bool]) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not holds(value):
-            raise argparse.ArgumentTypeError(f"{text!r}; expected {expected}")
-        return value
-
-    return parse
-
-
-def _integer(least: int) -> Callable[[str], int]:
-    return _number(int, f"an integer of at least {least}", lambda value: value >= least)
-
-
-_finite = _number(float, "a finite number", math.isfinite)
-_nonnegative = _number(float, "a finite number >= 0", lambda value: 0 <= value < math.inf)
-
-
-def _rate(text: str) -> tuple[str, float]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=LR, such as adam=0.1")
-    return name, _nonnegative(value)
-
-
-def _writable(args: argparse.Namespace, folder: Path) -> None:
-    """Make the folder, or refuse the argument --output."""
+def _make_folder(args: Namespace, folder: Path) -> None:
+    """Make the folder of --output, or refuse the argument."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
+        reason = "" if os.access(folder, os.W_OK) else "Permission denied"
     except OSError as error:
         reason = str(error.strerror)
     if reason:
-        args.parser.error(f"argument --output: '{folder}'; expected a folder that can be written to ({reason})")
+        args.parser.error(f"argument --output: {args.output!r} ({reason}); expected a place that can be written to")
 
 
-def _print_table(rows: list[tuple[str, ...]], alignment: str) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (f"{cell:{side}{width}}" for cell, side, width in zip(row, alignment, widths, strict=True))
-        print(("  " + "  ".join(cells)).rstrip())
+def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
+    print(text_table(header, rows) + "\n")

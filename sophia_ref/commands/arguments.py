@@ -1,0 +1,179 @@
+"""What the command line accepts, and how it says no: one line that names the argument, its value and what was expected,
+and the exit code 2."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sophia_ref import __version__
+from sophia_ref.settings import LANGUAGE, TOYS
+from toy_problems.landscapes import REGISTRY
+from toy_problems.transformer import PRESETS
+
+PICTURES = (".png", ".svg", ".pdf")
+RACERS = ["gd", "signgd", "adam", "newton", "sophia"]  # those of the paper's Figure 2
+
+RACE = """\
+The settings are made for toys. With those for language models (gamma 0.01, beta2
+0.99, curvature every 10 steps) Sophia would be clipped throughout a short race,
+which is sign momentum. Here gamma = lr, beta2 is 0.5 and curvature new in every
+step: a step is Newton's, coordinate by coordinate, cut off at a tenth of the
+domain. Learning rates follow the landscape: a part of the domain's shorter side
+for methods that clip or normalise, one over the largest curvature for gradient
+descent. All are in sophia_ref/settings.py.
+
+examples:
+  sophia-ref race sophia_fig2 --animate
+  sophia-ref race rosenbrock --optimizers sophia adam newton --steps 200
+  sophia-ref race himmelblau --start 0 0 --lr adam=0.3 sophia=0.1
+  sophia-ref race beale --noise 0.5 --seed 1 --output beale.svg
+"""
+
+TRAIN = """\
+As in the paper, the learning rate warms up (over a tenth of the steps here) and
+falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
+Tokens are characters; the last tenth of the text is held out for validation.
+Ctrl-C ends the training early and saves what there is.
+
+examples:
+  sophia-ref train
+  sophia-ref train --optimizer adamw --steps 2000 --preset 100k
+  sophia-ref train --text book.txt --optimizer sophia-h --lr 0.003 --gamma 0.1
+"""
+
+DEMO = """\
+First the race on the surface of the paper's Figure 2, then AdamW, Sophia-H and
+Sophia-G on a tiny GPT, each tuned with the same effort. It takes about three
+minutes on two cores and writes pictures, tables and report.html, a page that
+opens from disk.
+
+examples:
+  sophia-ref demo
+  sophia-ref demo --quick --output elsewhere
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Namespace:
+    """The arguments, with `call` from calls by the command's name, and the command's own `parser` for errors.
+
+    Raises SystemExit, as argparse does.
+    """
+    parser = Parser(
+        prog="sophia-ref",
+        description="The executable reference for the Sophia optimizer, in plain NumPy.",
+        epilog="`sophia-ref COMMAND --help` says more.",
+    )
+    parser.add_argument("--version", action="version", version=f"sophia-ref {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str, epilog: str = "") -> Callable[..., Any]:
+        form = argparse.RawDescriptionHelpFormatter
+        sub = commands.add_parser(name, help=summary, description=f"{summary}.", epilog=epilog, formatter_class=form)
+        sub.set_defaults(call=calls[name], parser=sub)
+        return sub.add_argument
+
+    command("list", "Show the problems, optimizers, estimators and presets")
+
+    add = command("race", "Race optimizers on a landscape: a table, a picture, an animation", RACE)
+    add("problem", metavar="PROBLEM", type=one_of("a problem", REGISTRY), help="a name that `sophia-ref list` shows")
+    racer = one_of("an optimizer that races", TOYS)
+    who = f"who races (default: {' '.join(RACERS)})"
+    add("--optimizers", metavar="NAME", nargs="+", type=racer, default=RACERS, help=who)
+    add("--steps", metavar="N", type=integer(1), default=50, help="steps of each (default: %(default)s)")
+    where = "where they start (default: the landscape's own start)"
+    add("--start", metavar=("X", "Y"), nargs=2, type=finite, help=where)
+    add("--lr", metavar="NAME=LR", nargs="+", type=rate, default=[], help="learning rates in place of the default ones")
+    noise = "standard deviation of noise on the gradients (default: none)"
+    add("--noise", metavar="S", type=nonnegative, default=0.0, help=noise)
+    add("--seed", metavar="N", type=integer(0), default=0, help="of noise and random probes (default: %(default)s)")
+    place = "a folder, or a file .png, .svg or .pdf (default: %(default)s)"
+    add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
+    add("--animate", action="store_true", help="write an animated GIF too")
+
+    add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
+    add("--text", metavar="FILE", help="a text in UTF-8 (default: the language reference that every Python carries)")
+    learner = one_of("an optimizer that trains", LANGUAGE)
+    add("--optimizer", metavar="NAME", type=learner, default="sophia-g", help="its name (default: %(default)s)")
+    preset = one_of("a preset", PRESETS)
+    add("--preset", metavar="NAME", type=preset, default="30k", help="size of the model (default: %(default)s)")
+    add("--steps", metavar="N", type=integer(1), default=500, help="length of the training (default: %(default)s)")
+    add("--batch-size", metavar="N", type=integer(1), default=16, help="windows a step (default: %(default)s)")
+    add("--lr", metavar="LR", type=nonnegative, help="peak learning rate (default: the optimizer's)")
+    add("--gamma", metavar="G", type=positive, help="Sophia's curvature scale (default: 0.05, sophia-h 0.01)")
+    add("--weight-decay", metavar="W", type=nonnegative, help="decoupled decay (default: the optimizer's)")
+    add("--seed", metavar="N", type=integer(0), default=0, help="of weights, batches, probes (default: %(default)s)")
+    add("--output", metavar="FOLDER", default="out", help="where files go (default: %(default)s)")
+
+    add = command("demo", "Race and train with settings tuned alike, and report on it", DEMO)
+    add("--output", metavar="FOLDER", default="out", help="where files go (default: %(default)s)")
+    add("--quick", action="store_true", help="a tiny budget that shows every part and proves nothing")
+
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    if not argv[0].startswith("-") and argv[0] not in calls:
+        parser.error(not_one_of("a command", argv[0], calls))
+    args, extra = parser.parse_known_args(argv)
+    if extra:
+        args.parser.error(f"argument {extra[0]!r} was not expected; see {args.parser.prog} --help")
+    return args
+
+
+def not_one_of(what: str, name: str, names: Iterable[str]) -> str:
+    near = get_close_matches(name.lower(), names, 1)
+    return f"{name!r} is not {what}; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(names)}")
+
+
+def one_of(what: str, names: Iterable[str]) -> Callable[[str], str]:
+    def convert(string: str) -> str:
+        if string not in names:
+            raise argparse.ArgumentTypeError(not_one_of(what, string, names))
+        return string
+
+    return convert
+
+
+def number(expected: str, holds: Callable[[Any], bool], kind: Callable[[str], Any] = float) -> Callable[[str], Any]:
+    def convert(string: str) -> Any:
+        try:
+            value = kind(string)
+        except ValueError:
+            value = math.nan
+        if not holds(value):
+            raise argparse.ArgumentTypeError(f"{string!r}; expected {expected}")
+        return value
+
+    return convert
+
+
+finite = number("a finite number", math.isfinite)
+nonnegative = number("a finite number >= 0", lambda x: 0 <= x < math.inf)
+positive = number("a finite number > 0", lambda x: 0 < x < math.inf)
+
+
+def integer(least: int) -> Callable[[str], Any]:
+    return number(f"an integer of at least {least}", lambda x: x >= least, int)
+
+
+def rate(string: str) -> tuple[str, float]:
+    name, equals, value = string.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{string!r}; expected NAME=LR, such as adam=0.1")
+    return name, nonnegative(value)
+
+
+def picture_or_folder(string: str) -> str:
+    if Path(string).suffix not in ("", *PICTURES) and not Path(string).is_dir():
+        raise argparse.ArgumentTypeError(f"{string!r}; expected a folder, or a file {', '.join(PICTURES)}")
+    return string

@@ -1,0 +1,60 @@
+"""`sophia-ref race`: optimizers from one start on a landscape, and where they come to rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sophia_ref.oracle import Oracle
+from sophia_ref.run import Run, run
+from sophia_ref.settings import TOYS
+
+Array = Any
+NEAR = 0.01  # how close to a critical point counts as there
+HEADER = ("", "lr", "steps", "cost", "end point", "loss", "where that is")
+LEGEND = f"""\
+steps, cost: to get within {NEAR:g} of that critical point and stay there, or all
+that were taken. Cost counts gradients; a Hessian-vector product is 3."""
+
+
+def race(
+    landscape: Any, names: Sequence[str], rates: Mapping[str, float], steps: int, start: Array, seed: int, noise: float
+) -> list[Run]:
+    """A run of each optimizer from start (2,), with its toy settings but for the learning rates given.
+
+    noise: standard deviation of what is added to each coordinate of each gradient.
+    """
+    size = min(high - low for low, high in landscape.domain)
+    points = np.concatenate([start[None], landscape.critical_points])
+    curvature = float(np.abs(np.linalg.eigvalsh(Oracle(landscape, points).hessian())).max())
+    problem = landscape.noisy(noise**2) if noise else landscape
+    runs = []
+    for name in names:
+        opt = TOYS[name](size, curvature)
+        runs.append(run(problem, replace(opt, lr=rates.get(name, opt.lr)), steps, start, seed))
+    return runs
+
+
+def row(landscape: Any, name: str, run: Run) -> tuple[str, ...]:
+    """The cells of HEADER for one run. The loss is without noise."""
+    arrival, where = _arrival(landscape, run)
+    x, y = run.theta
+    cost, loss = f"{run.cost[arrival]:.4g}", f"{landscape.f(run.theta):.3g}"
+    return name, f"{run.optimizer.lr:.3g}", str(run.steps[arrival]), cost, f"({x:.3g}, {y:.3g})", loss, where
+
+
+def _arrival(landscape: Any, run: Run) -> tuple[int, str]:
+    """The index into run.steps since which a run was where it ended, and what that is."""
+    if run.diverged_at is not None:
+        return -1, "diverged"
+    nearest, distance = landscape.nearest(run.theta)
+    point = landscape.critical_points[nearest]
+    kind = str(landscape.classify(point))
+    if distance > NEAR:
+        return -1, f"{distance:.2g} from a {kind}"
+    if kind == "minimum":
+        lowest = landscape.f(landscape.minima).min()
+        kind = "global minimum" if landscape.f(point) <= lowest + 1e-6 else "local minimum"
+    elsewhere = np.flatnonzero(np.linalg.norm(run.trajectory - point, axis=-1) > NEAR)
+    return (int(elsewhere[-1]) + 1 if len(elsewhere) else 0), kind
