@@ -34,9 +34,9 @@ class Text:
 
     def __init__(self, text: str) -> None:
         if not isinstance(text, str):
-            raise TypeError(f"Text: text must be a string, got {type(text).__name__}; text.load(path) reads a file")
+            raise TypeError(f"text: {type(text).__name__}; expected a string, such as load(path) reads from a file")
         if not text:
-            raise ValueError("Text: text must not be empty")
+            raise ValueError("text: empty; expected at least one character")
         self.vocabulary = "".join(sorted(set(text)))
         self.vocab = len(self.vocabulary)
         self._token = {character: token for token, character in enumerate(self.vocabulary)}
@@ -49,7 +49,7 @@ class Text:
         """string -> tokens (len(string),). Raises ValueError naming the first character that the vocabulary lacks."""
         unknown = [character for character in string if character not in self._token]
         if unknown:
-            raise ValueError(f"Text.encode: every character must be in the vocabulary of the text, got {unknown[0]!r}")
+            raise ValueError(f"string: {unknown[0]!r}; expected characters of the vocabulary {self.vocabulary!r}")
         return np.array([self._token[character] for character in string], np.int64)
 
     def decode(self, tokens: ArrayLike) -> str:
@@ -59,9 +59,9 @@ class Text:
         """
         tokens = np.asarray(tokens)
         if tokens.size and not np.issubdtype(tokens.dtype, np.integer):
-            raise TypeError(f"Text.decode: tokens must be integers, got {tokens.dtype}")
+            raise TypeError(f"tokens: {tokens.dtype}; expected integers")
         if np.any(tokens < 0):
-            raise ValueError(f"Text.decode: tokens must not be negative, got {tokens.min()}")
+            raise ValueError(f"tokens: {tokens.min()}; expected none below 0")
         return "".join(
             self.vocabulary[token] if token < self.vocab else "\N{REPLACEMENT CHARACTER}" for token in tokens
         )
@@ -81,9 +81,7 @@ class Text:
     def _check_length(self, length: int) -> None:
         shortest = min(len(self.train), len(self.validation))
         if not 1 <= length <= shortest:
-            raise ValueError(
-                f"Text: windows must be 1 to {shortest} characters long, as is the shorter of its parts; got {length}"
-            )
+            raise ValueError(f"length: {length}; expected 1 to {shortest} characters, the shorter of the text's parts")
 
 
 def load(path: str | Path | None = None, encoding: str = "utf-8") -> Text:
@@ -97,15 +95,15 @@ def load(path: str | Path | None = None, encoding: str = "utf-8") -> Text:
 
         return Text("\n".join(topics[name] for name in sorted(topics)))
     if not Path(path).is_file():
-        raise FileNotFoundError(f"text.load: path must name a text file, got {str(path)!r}")
+        raise FileNotFoundError(f"path: {str(path)!r}; expected the name of a text file")
     try:
         string = Path(path).read_text(encoding)
     except LookupError as error:
-        raise ValueError(f"text.load: encoding must be one that Python knows, got {encoding!r}") from error
+        raise ValueError(f"encoding: {encoding!r}; expected one that Python knows") from error
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"text.load: {path} must be text in {encoding}, got byte {error.object[error.start]:#04x} at {error.start}"
+            f"path: {str(path)!r} has byte {error.object[error.start]:#x} at {error.start}; expected text in {encoding}"
         ) from error
     if not string:
-        raise ValueError(f"text.load: {path} must not be empty")
+        raise ValueError(f"path: {str(path)!r} is empty; expected text")
     return Text(string)

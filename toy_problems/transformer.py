@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sophia_ref.autodiff import Layout
+from toy_problems.checks import count
 from toy_problems.layers import MASKED, attention, cross_entropy, embedding, gelu, linear, norm_linear
 
 Array = Any  # an ndarray, or what stands for one while it is differentiated
@@ -25,7 +26,7 @@ class TinyGPT:
     """A language model of `layers` blocks of `heads` heads each.
 
     vocab: number of words V. context: largest number of tokens T. width: D, a multiple of heads.
-    Raises ValueError if one of them is not a positive integer, or heads does not divide width.
+    Raises ValueError unless all are integers >= 1 and heads divides width.
 
     theta has shape (P,), P = size, float32 or float64, and results have its dtype. A batch is (tokens, targets),
     integers of shape (B, T) with T <= context: tokens in 0..V-1, targets too, or -1 where a position is masked and
@@ -43,10 +44,9 @@ class TinyGPT:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"TinyGPT: {name} must be a positive integer, got {value!r}")
+            count(name, value)
         if self.width % self.heads:
-            raise ValueError(f"TinyGPT: width must be a multiple of heads = {self.heads}, got {self.width}")
+            raise ValueError(f"width: {self.width}; expected a multiple of heads = {self.heads}")
 
     @cached_property
     def layout(self) -> Layout:
@@ -72,7 +72,7 @@ class TinyGPT:
         """GPT-2's initialisation, theta (P,): gains 1, weights N(0, 0.02^2), those that write into the residual stream
         smaller by sqrt(2 layers), so that its variance does not grow with depth (Radford et al. 2019, section 2.3)."""
         if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"TinyGPT.init: dtype must be float32 or float64, got {dtype!r}")
+            raise TypeError(f"dtype: {dtype!r}; expected float32 or float64")
         theta = rng.standard_normal(self.size, dtype=dtype)
         for name, weight in self.layout.unpack(theta).items():  # views of theta
             if name.endswith("gain"):
@@ -100,14 +100,14 @@ class TinyGPT:
     def logits(self, theta: Array, tokens: Array) -> Array:
         """tokens (B, T) -> logits (B, T, V) of the token that follows each."""
         if np.shape(theta) != (self.size,):
-            rows = "; it takes no leading axes: call it once a row" if np.ndim(theta) > 1 else ""
-            raise ValueError(f"TinyGPT: theta must have shape ({self.size},), got {np.shape(theta)}{rows}")
+            rows = "; TinyGPT takes no leading axes: call it once a row" if np.ndim(theta) > 1 else ""
+            raise ValueError(f"theta: shape {np.shape(theta)}; expected ({self.size},){rows}")
         dtype = getattr(theta, "dtype", type(theta).__name__)
         if dtype not in (np.float32, np.float64):
-            raise TypeError(f"TinyGPT: theta must be an array of dtype float32 or float64, got {dtype}")
+            raise TypeError(f"theta: {dtype}; expected an array of float32 or float64")
         check_words("tokens", tokens, lowest=0, vocab=self.vocab)
         if tokens.shape[1] > self.context:
-            raise ValueError(f"TinyGPT: tokens must be at most context = {self.context} long, got shape {tokens.shape}")
+            raise ValueError(f"tokens: shape {tokens.shape}; expected at most context = {self.context} a sequence")
         w = self.layout.unpack(theta)
         x = embedding(tokens, w["words"], w["positions"])  # (B, T) -> (B, T, D)
         for i in range(self.layers):
@@ -124,12 +124,11 @@ class TinyGPT:
         that is not positive and finite.
         """
         if np.ndim(prompt) != 1:
-            raise ValueError(f"TinyGPT.sample: prompt must have shape (length,), got {np.shape(prompt)}")
+            raise ValueError(f"prompt: shape {np.shape(prompt)}; expected (length,)")
         check_words("prompt", prompt[None], lowest=0, vocab=self.vocab)
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise ValueError(f"TinyGPT.sample: n must be a non-negative integer, got {n!r}")
+        count("n", n, low=0)
         if not 0 < temperature < math.inf:
-            raise ValueError(f"TinyGPT.sample: temperature must be positive and finite, got {temperature!r}")
+            raise ValueError(f"temperature: {temperature!r}; expected a positive, finite number")
         tokens = np.concatenate([prompt.astype(np.int64), np.zeros(n, np.int64)])
         for end in range(len(prompt), len(tokens)):
             window = tokens[max(0, end - self.context) : end]
@@ -140,29 +139,25 @@ class TinyGPT:
 
     def _checked(self, batch: Batch) -> Batch:
         if not isinstance(batch, tuple) or len(batch) != 2:
-            raise TypeError(f"TinyGPT: batch must be a tuple (tokens, targets), got {type(batch).__name__}")
+            raise TypeError(f"batch: {type(batch).__name__}; expected a pair, the tuple (tokens, targets)")
         tokens, targets = batch
         check_words("targets", targets, lowest=MASKED, vocab=self.vocab)
         if np.shape(tokens) != targets.shape:
-            raise ValueError(
-                f"TinyGPT: tokens and targets must have one shape, got {np.shape(tokens)} and {targets.shape}"
-            )
+            raise ValueError(f"batch: tokens {np.shape(tokens)}, targets {targets.shape}; expected one shape")
         if np.all(targets == MASKED):
-            raise ValueError(f"TinyGPT: at least one target must be unmasked, got {targets.size} of {MASKED}")
+            raise ValueError(f"targets: all {MASKED}, which is masked; expected at least one to predict")
         return batch
 
 
 def check_words(name: str, words: Array, lowest: int, vocab: int) -> None:
     """Raise unless `words` is an integer array (B, T), B and T at least 1, of values in lowest..vocab-1."""
     if not isinstance(words, np.ndarray) or not np.issubdtype(words.dtype, np.integer):
-        raise TypeError(
-            f"TinyGPT: {name} must be an array of integers, got {getattr(words, 'dtype', type(words).__name__)}"
-        )
+        raise TypeError(f"{name}: {getattr(words, 'dtype', type(words).__name__)}; expected an array of integers")
     if words.ndim != 2 or words.size == 0:
-        raise ValueError(f"TinyGPT: {name} must have shape (batch, time), neither of them 0, got {words.shape}")
+        raise ValueError(f"{name}: shape {words.shape}; expected (batch, time), neither of them 0")
     wrong = words[(words < lowest) | (words >= vocab)]
     if wrong.size:
-        raise ValueError(f"TinyGPT: {name} must lie in {lowest}..{vocab - 1}, got {wrong[0]}")
+        raise ValueError(f"{name}: {wrong[0]}; expected values in {lowest}..{vocab - 1}")
 
 
 PRESETS = {
@@ -201,15 +196,10 @@ class LanguageTask:
     def __init__(self, model: TinyGPT, source: Source, batch_size: int, context: int | None = None) -> None:
         context = model.context if context is None else context
         if model.vocab < source.vocab:
-            raise ValueError(
-                f"LanguageTask: model must have a vocab of at least {source.vocab}, the source's, got {model.vocab}"
-            )
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"LanguageTask: batch_size must be a positive integer, got {batch_size!r}")
-        if isinstance(context, bool) or not isinstance(context, int) or not 1 <= context <= model.context:
-            raise ValueError(
-                f"LanguageTask: context must be an integer in 1..{model.context}, the model's, got {context!r}"
-            )
+            raise ValueError(f"model: vocab {model.vocab}; expected at least {source.vocab}, the source's")
+        if count("context", context) > model.context:
+            raise ValueError(f"context: {context}; expected at most {model.context}, the model's")
+        count("batch_size", batch_size)
         self.model, self.source, self.batch_size, self.context = model, source, batch_size, context
         windows = source.held_out(context + 1)
         self.validation_batches = [
@@ -224,9 +214,7 @@ class LanguageTask:
     def batch(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> Batch:
         """Random training windows as (tokens, targets), both (B, T). `shape`, the leading axes of theta, must be ()."""
         if shape != ():
-            raise ValueError(
-                f"LanguageTask.batch: shape must be (), since TinyGPT takes no leading axes of theta; got {shape!r}"
-            )
+            raise ValueError(f"shape: {shape!r}; expected (), since TinyGPT takes no leading axes of theta")
         return next_token_batch(self.source.windows(rng, self.batch_size, self.context + 1))
 
     def validation_loss(self, theta: Array, batches: Sequence[Batch] | None = None) -> float:
@@ -234,7 +222,7 @@ class LanguageTask:
         task.validation_batches[::4] is a quarter of them."""
         batches = self.validation_batches if batches is None else batches
         if not batches:
-            raise ValueError("LanguageTask.validation_loss: batches must not be empty")
+            raise ValueError(f"batches: {batches!r}; expected at least one")
         counts = [np.count_nonzero(targets != MASKED) for _, targets in batches]
         return float(np.average([self.loss(theta, batch) for batch in batches], weights=counts))
 

@@ -296,12 +296,12 @@ THETA, (TOKENS, TARGETS) = tiny_problem()
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ((0, 4, 6, 2, 2), "vocab must be a positive integer, got 0"),
-        ((7, 4.0, 6, 2, 2), "context must be a positive integer, got 4.0"),
-        ((7, 4, -6, 2, 2), "width must be a positive integer, got -6"),
-        ((7, 4, 6, True, 2), "heads must be a positive integer, got True"),
-        ((7, 4, 6, 2, 0), "layers must be a positive integer, got 0"),
-        ((7, 4, 6, 4, 2), "width must be a multiple of heads = 4, got 6"),
+        ((0, 4, 6, 2, 2), "vocab: 0; expected an integer >= 1"),
+        ((7, 4.0, 6, 2, 2), r"context: 4\.0; expected an integer >= 1"),
+        ((7, 4, -6, 2, 2), "width: -6; expected an integer >= 1"),
+        ((7, 4, 6, True, 2), "heads: True; expected an integer >= 1"),
+        ((7, 4, 6, 2, 0), "layers: 0; expected an integer >= 1"),
+        ((7, 4, 6, 4, 2), "width: 6; expected a multiple of heads = 4"),
     ],
 )
 def test_impossible_sizes_are_refused(sizes, message):
@@ -312,35 +312,55 @@ def test_impossible_sizes_are_refused(sizes, message):
 @pytest.mark.parametrize(
     ("theta", "batch", "error", "message"),
     [
-        (THETA[:-1], (TOKENS, TARGETS), ValueError, r"theta must have shape \(\d+,\), got"),
-        (np.stack([THETA, THETA]), (TOKENS, TARGETS), ValueError, "takes no leading axes"),
+        (THETA[:-1], (TOKENS, TARGETS), ValueError, r"theta: shape \(\d+,\); expected \(\d+,\)$"),
+        (
+            np.stack([THETA, THETA]),
+            (TOKENS, TARGETS),
+            ValueError,
+            r"theta: shape \(2, \d+\); .* takes no leading axes: call it once a row",
+        ),
         (
             THETA.astype(np.float16),
             (TOKENS, TARGETS),
             TypeError,
-            "theta must be an array of dtype float32 or float64, got float16",
+            "theta: float16; expected an array of float32 or float64",
         ),
         (
             THETA.astype(int),
             (TOKENS, TARGETS),
             TypeError,
-            "theta must be an array of dtype float32 or float64, got int64",
+            "theta: int64; expected an array of float32 or float64",
         ),
-        (list(THETA), (TOKENS, TARGETS), TypeError, "theta must be an array of dtype .*, got list"),
-        (THETA, TOKENS, TypeError, r"batch must be a tuple \(tokens, targets\), got ndarray"),
-        (THETA, (TOKENS,), TypeError, r"batch must be a tuple \(tokens, targets\), got"),
-        (THETA, (TOKENS + 0.0, TARGETS), TypeError, "tokens must be an array of integers, got float64"),
-        (THETA, (TOKENS.tolist(), TARGETS), TypeError, "tokens must be an array of integers, got list"),
-        (THETA, (TOKENS, TARGETS + 0.0), TypeError, "targets must be an array of integers, got float64"),
-        (THETA, (TOKENS[0], TARGETS[0]), ValueError, r"targets must have shape \(batch, time\), .* got \(4,\)"),
-        (THETA, (TOKENS[:0], TARGETS[:0]), ValueError, r"targets must have shape .* got \(0, 4\)"),
-        (THETA, (TOKENS, TARGETS[:, :2]), ValueError, r"must have one shape, got \(3, 4\) and \(3, 2\)"),
-        (THETA, (np.tile(TOKENS, 2), np.tile(TARGETS, 2)), ValueError, r"at most context = 4 long, got shape \(3, 8\)"),
-        (THETA, (TOKENS - 7, TARGETS), ValueError, r"tokens must lie in 0..6, got -\d"),
-        (THETA, (TOKENS + 7, TARGETS), ValueError, r"tokens must lie in 0..6, got \d+"),
-        (THETA, (TOKENS, TARGETS + 7), ValueError, r"targets must lie in -1..6, got \d+"),
-        (THETA, (TOKENS, TARGETS - 9), ValueError, r"targets must lie in -1..6, got -\d"),
-        (THETA, (TOKENS, np.full_like(TARGETS, -1)), ValueError, "at least one target must be unmasked"),
+        (list(THETA), (TOKENS, TARGETS), TypeError, "theta: list; expected an array of float32 or float64"),
+        (THETA, TOKENS, TypeError, r"batch: ndarray; expected a pair, the tuple \(tokens, targets\)"),
+        (THETA, (TOKENS,), TypeError, r"batch: tuple; expected a pair, the tuple \(tokens, targets\)"),
+        (THETA, (TOKENS + 0.0, TARGETS), TypeError, "tokens: float64; expected an array of integers"),
+        (THETA, (TOKENS.tolist(), TARGETS), TypeError, "tokens: list; expected an array of integers"),
+        (THETA, (TOKENS, TARGETS + 0.0), TypeError, "targets: float64; expected an array of integers"),
+        (THETA, (TOKENS[0], TARGETS[0]), ValueError, r"targets: shape \(4,\); expected \(batch, time\)"),
+        (
+            THETA,
+            (TOKENS[:0], TARGETS[:0]),
+            ValueError,
+            r"targets: shape \(0, 4\); expected \(batch, time\), neither of them 0",
+        ),
+        (THETA, (TOKENS, TARGETS[:, :2]), ValueError, r"tokens \(3, 4\), targets \(3, 2\); expected one shape"),
+        (
+            THETA,
+            (np.tile(TOKENS, 2), np.tile(TARGETS, 2)),
+            ValueError,
+            r"tokens: shape \(3, 8\); expected at most context = 4",
+        ),
+        (THETA, (TOKENS - 7, TARGETS), ValueError, r"tokens: -\d; expected values in 0\.\.6"),
+        (THETA, (TOKENS + 7, TARGETS), ValueError, r"tokens: \d+; expected values in 0\.\.6"),
+        (THETA, (TOKENS, TARGETS + 7), ValueError, r"targets: \d+; expected values in -1\.\.6"),
+        (THETA, (TOKENS, TARGETS - 9), ValueError, r"targets: -\d; expected values in -1\.\.6"),
+        (
+            THETA,
+            (TOKENS, np.full_like(TARGETS, -1)),
+            ValueError,
+            "targets: all -1, which is masked; expected at least one to predict",
+        ),
     ],
 )
 def test_a_wrong_theta_or_batch_is_refused_by_name_before_any_draw(theta, batch, error, message):
@@ -355,14 +375,14 @@ def test_a_wrong_theta_or_batch_is_refused_by_name_before_any_draw(theta, batch,
 @pytest.mark.parametrize(
     ("prompt", "n", "temperature", "error", "message"),
     [
-        (np.zeros(0, int), 3, 1.0, ValueError, r"prompt must have shape .*, neither of them 0, got \(1, 0\)"),
-        (np.zeros((1, 3), int), 3, 1.0, ValueError, r"prompt must have shape \(length,\), got \(1, 3\)"),
-        (np.array([7]), 3, 1.0, ValueError, "prompt must lie in 0..6, got 7"),
-        (np.array([1.5]), 3, 1.0, TypeError, "prompt must be an array of integers, got float64"),
-        (np.array([1]), -1, 1.0, ValueError, "n must be a non-negative integer, got -1"),
-        (np.array([1]), 2.0, 1.0, ValueError, "n must be a non-negative integer, got 2.0"),
-        (np.array([1]), 3, 0.0, ValueError, "temperature must be positive and finite, got 0.0"),
-        (np.array([1]), 3, math.nan, ValueError, "temperature must be positive and finite, got nan"),
+        (np.zeros(0, int), 3, 1.0, ValueError, r"prompt: shape \(1, 0\); expected .* neither of them 0"),
+        (np.zeros((1, 3), int), 3, 1.0, ValueError, r"prompt: shape \(1, 3\); expected \(length,\)"),
+        (np.array([7]), 3, 1.0, ValueError, r"prompt: 7; expected values in 0\.\.6"),
+        (np.array([1.5]), 3, 1.0, TypeError, "prompt: float64; expected an array of integers"),
+        (np.array([1]), -1, 1.0, ValueError, "n: -1; expected an integer >= 0"),
+        (np.array([1]), 2.0, 1.0, ValueError, r"n: 2\.0; expected an integer >= 0"),
+        (np.array([1]), 3, 0.0, ValueError, r"temperature: 0\.0; expected a positive, finite number"),
+        (np.array([1]), 3, math.nan, ValueError, "temperature: nan; expected a positive, finite number"),
     ],
 )
 def test_a_wrong_prompt_count_or_temperature_is_refused(prompt, n, temperature, error, message):
@@ -371,7 +391,7 @@ def test_a_wrong_prompt_count_or_temperature_is_refused(prompt, n, temperature, 
 
 
 def test_a_start_of_another_dtype_is_refused():
-    with pytest.raises(TypeError, match="dtype must be float32 or float64, got"):
+    with pytest.raises(TypeError, match=r"dtype: .*float16.*; expected float32 or float64"):
         TINY.init(np.random.default_rng(0), np.float16)
 
 
@@ -432,10 +452,10 @@ def test_a_task_is_a_problem_that_can_be_learned():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
-        ({"batch_size": 2.0}, "batch_size must be a positive integer, got 2.0"),
-        ({"context": 9}, "context must be an integer in 1..8, the model's, got 9"),
-        ({"context": 0}, "context must be an integer in 1..8, the model's, got 0"),
+        ({"batch_size": 0}, "batch_size: 0; expected an integer >= 1"),
+        ({"batch_size": 2.0}, r"batch_size: 2\.0; expected an integer >= 1"),
+        ({"context": 9}, "context: 9; expected at most 8, the model's"),
+        ({"context": 0}, "context: 0; expected an integer >= 1"),
     ],
 )
 def test_a_wrong_batch_size_or_context_is_refused(options, message):
@@ -444,13 +464,13 @@ def test_a_wrong_batch_size_or_context_is_refused(options, message):
 
 
 def test_a_vocabulary_too_small_for_the_text_is_refused():
-    with pytest.raises(ValueError, match=f"a vocab of at least {TEXT.vocab}, the source's, got 5"):
+    with pytest.raises(ValueError, match=f"model: vocab 5; expected at least {TEXT.vocab}, the source's"):
         LanguageTask(TinyGPT(5, 8, 8, 2, 1), TEXT, 2)
 
 
 def test_leading_axes_and_an_empty_validation_are_refused():
     task = language_task()
-    with pytest.raises(ValueError, match=r"shape must be \(\), .* got \(3,\)"):
+    with pytest.raises(ValueError, match=r"shape: \(3,\); expected \(\), since TinyGPT takes no leading axes"):
         task.batch(np.random.default_rng(0), (3,))
-    with pytest.raises(ValueError, match="batches must not be empty"):
+    with pytest.raises(ValueError, match=r"batches: \[\]; expected at least one"):
         task.validation_loss(task.init(np.random.default_rng(0)), [])
