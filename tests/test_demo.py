@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import sophia_ref as sr
-from sophia_ref import demo
+from sophia_ref import comparison, demo
+from sophia_ref.commands.race import row
 from toy_problems.landscapes import REGISTRY
 
 
@@ -44,44 +45,30 @@ def test_the_validation_losses_of_the_table_are_those_of_the_csv(made):
     folder, said = made
     with (folder / "training.csv").open() as file:
         rows = list(csv.DictReader(file))
-    for method in demo.SPACES:
+    for method in comparison.SPACES:
         last = [
             float(row["validation loss"])
             for row in rows
-            if row["method"] == method and row["step"] == row["steps in all"] == str(demo.QUICK.steps)
+            if row["method"] == method and row["step"] == row["steps in all"] == str(comparison.QUICK.steps)
         ]
-        assert len(last) == len(demo.QUICK.seeds)
+        assert len(last) == len(comparison.QUICK.seeds)
         assert re.search(rf"^{method} .* {np.mean(last):.3f} ± {np.ptp(last) / 2:.3f}", said, re.MULTILINE)
 
 
 def test_every_method_was_tried_equally_often_and_on_no_shown_seed(made):
     page = (made[0] / "report.html").read_text().split("Every trial")[1]
-    assert {page.count(f"<td>{method}</td>") for method in demo.SPACES} == {demo.QUICK.trials}
-    assert {len(space) for space in demo.SPACES.values()} == {2}
-    assert demo.TUNING_SEED not in demo.SHOWN_SEEDS
+    assert {page.count(f"<td>{method}</td>") for method in comparison.SPACES} == {comparison.QUICK.trials}
+    assert {len(space) for space in comparison.SPACES.values()} == {2}
+    assert comparison.TUNING_SEED not in comparison.SHOWN_SEEDS
 
 
 def test_the_race_ends_where_its_words_say():
-    rows = {row[0]: row for row in (demo.race_row(sr.run(REGISTRY["sophia_fig2"], o, 50)) for o in demo.RACERS)}
-    assert rows["Newton"][3:] == ("(0.000, 4.000)", "8", "saddle")
-    assert rows["Sophia"][3] == "(1.000, 4.000)"
-    assert rows["Sophia"][5] == "global minimum"
-    assert {rows[name][5] for name in ("GradientDescent", "SignGD")} == {"no critical point"}
-
-
-def test_a_race_row_counts_until_the_run_has_arrived_for_good():
-    # Newton with lr = 1/2 halves its distance to the quadratic's minimum in every step
-    bowl = REGISTRY["booth"]
-    start = bowl.minima[0] + np.array([0.4, 0.0])
-    row = demo.race_row(sr.run(bowl, sr.Newton(0.5), 10, theta0=start))
-    assert row[1:3] == ("4 steps", "28")  # 0.4 / 2^4 = 0.025 < 0.05; a gradient and a 2 x 2 Hessian are 1 + 6
-    row = demo.race_row(sr.run(bowl, sr.Newton(0.5), 10, theta0=bowl.minima[0]))
-    assert row[1:3] == ("0 steps", "0")
-
-
-def test_a_race_row_says_when_a_run_diverged():
-    row = demo.race_row(sr.run(REGISTRY["sophia_fig2"], sr.GradientDescent(1.0), 50))
-    assert row[1].startswith("diverged in step")
+    landscape = REGISTRY["sophia_fig2"]
+    where = {type(o).__name__: row(landscape, "", sr.run(landscape, o, demo.RACE_STEPS))[-1] for o in demo.RACERS}
+    assert where["Newton"] == "saddle"
+    assert where["Sophia"] == "global minimum"
+    assert "from a minimum" in where["GradientDescent"]
+    assert "from a minimum" in where["SignGD"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +82,7 @@ def test_a_race_row_says_when_a_run_diverged():
     ],
 )
 def test_a_verdict_follows_from_the_ranges_over_seeds(full, half, outcome, words):
-    text = demo.verdict("SophiaX", full, half, adamw=[1.9, 2.1])
+    text = comparison.verdict("SophiaX", full, half, adamw=[1.9, 2.1])
     assert f"in half the steps: {outcome}." in text
     with_half, with_as_many = text.split("; with as many,")
     assert words[0] in with_half
@@ -104,12 +91,12 @@ def test_a_verdict_follows_from_the_ranges_over_seeds(full, half, outcome, words
 
 def test_a_run_that_diverges_scores_nan(monkeypatch):
     blow_up = sr.GradientDescent(1e30)
-    monkeypatch.setattr(demo, "make_optimizer", lambda method, settings, steps: blow_up)
-    curve = demo.train("AdamW", {}, steps=3, seed=0, points=1)
+    monkeypatch.setattr(comparison, "make_optimizer", lambda method, settings, steps: blow_up)
+    curve = comparison.train("AdamW", {}, steps=3, seed=0, points=1)
     assert math.isnan(curve.validation[-1])
 
 
 def test_curvature_is_estimated_on_the_papers_share_of_a_batch():
     settings = {"lr": 1e-3, "gamma": 0.01, "beta2": 0.95}
-    cost = {m: demo.train(m, settings, steps=10, seed=0, points=1).cost[-1] for m in demo.SPACES}
+    cost = {m: comparison.train(m, settings, steps=10, seed=0, points=1).cost[-1] for m in comparison.SPACES}
     assert cost == pytest.approx({"AdamW": 10, "SophiaH": 10 + 3 / 16, "SophiaG": 10 + 1 / 2})
