@@ -5,7 +5,8 @@ that start from one seed see the same theta and the same batches, however many r
 draw, and a shorter run is the beginning of a longer one.
 
 A row that leaves the finite numbers stops moving: it keeps its last finite theta, and `diverged_at` says when. The
-other rows go on.
+other rows go on. It has left them when its loss is NaN, or when its gradient, its curvature or its next theta is not
+finite.
 """
 
 import time
@@ -78,7 +79,9 @@ class _Guard:
         return np.where(self.lost[(..., *(None,) * axes)], 0.0, answer)
 
     def grad(self) -> Array:
-        g = self._sound(self.oracle.grad())
+        g = self.oracle.grad()
+        self.lost |= np.isnan(self.oracle.loss())  # log of a negative number has a derivative nevertheless
+        g = self._sound(g)
         if self.clip_norm is None:
             return g
         too_long = np.linalg.norm(g, axis=-1, keepdims=True) > self.clip_norm
@@ -145,6 +148,12 @@ def run(
     ):
         if missing := [method for method in methods if isinstance(value, type) or not hasattr(value, method)]:
             raise TypeError(f"run: {name} must have a method {missing[0]}, got {value!r}")
+    for name, value, choices in (
+        ("trajectory", trajectory, (True, False, None)),
+        ("progress", progress, (True, False)),
+    ):
+        if not any(value is choice for choice in choices):
+            raise TypeError(f"run: {name} must be True or False, got {value!r}")
     if callback is not None and not callable(callback):
         raise TypeError(f"run: callback must be a function (t, step, oracle), got {callback!r}")
     streams = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
