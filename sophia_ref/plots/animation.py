@@ -12,17 +12,26 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 from PIL import Image
 
 from sophia_ref.files import replacing
 from sophia_ref.plots.curves import losses
-from sophia_ref.plots.race import checked_paths, contour, key, steps_style
-from sophia_ref.plots.style import LIGHT, figure, halo, style_of
+from sophia_ref.plots.race import (
+    checked_paths,
+    contour,
+    inside_pieces,
+    is_inside,
+    joined,
+    leaving,
+    legend,
+    line_look,
+    marker_look,
+)
+from sophia_ref.plots.style import figure, halo, scheme_of, style_of
 from sophia_ref.run import Run
 
-COLOURS = 96
-FRAME, PAUSE = 80, 2500  # milliseconds a frame is shown, and the last one
+COLOURS = 128
+FRAME, PAUSE = 80, 2500  # milliseconds that a frame is shown, and the last one
 
 
 def animate(
@@ -30,77 +39,70 @@ def animate(
 ) -> Path:
     """Write the race as a GIF that loops, with a pause at its end; the file is whole or absent. Returns the path.
 
-    Time runs evenly from step 0 to the last step of the longest run. Between two recorded steps a path moves on a
-    straight line; its markers are the steps. size: width and height in pixels.
+    Time runs evenly from step 0 to the last step of the longest run. Between recorded steps a path moves on a straight
+    line; its markers are the steps. size: width and height in pixels.
     Raises TypeError or ValueError, by name, for bad arguments, OSError as open does.
     """
-    path, runs = Path(path), checked_paths(runs)
+    path = Path(path)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"path: {str(path)!r}; expected a name that ends in .gif")
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 2:
         raise ValueError(f"frames: {frames!r}; expected an integer of at least 2")
-    if len(size) != 2 or not all(isinstance(side, int) and side >= 200 for side in size):
-        raise ValueError(f"size: {size!r}; expected width and height in pixels, integers of at least 200")
-    fig = figure(size[0] / 100, size[1] / 100)
-    fig.set_dpi(100)
-    left, right = fig.subplots(1, 2, width_ratios=(3, 2))
-    contour(left, landscape)
-    losses(right, runs)
-    for artist in [*right.lines, *right.texts, *right.collections]:
-        artist.remove()
-    fig.suptitle(landscape.title, fontsize=11, color=LIGHT.ink)
-    key(fig, landscape, runs, fontsize=8)
-    moving = []
-    for run in runs:
-        style = style_of(run.optimizer)
-        line = {"color": style["color"], "linewidth": 1.6}
-        head = steps_style(style, LIGHT) | {"markersize": 8}
-        moving.append(
-            (
-                run,
-                left.add_line(Line2D([], [], **line, path_effects=halo(LIGHT, 3))),
-                left.add_line(Line2D([], [], **steps_style(style, LIGHT) | {"markersize": 4})),
-                left.add_line(Line2D([], [], **head)),
-                right.add_line(Line2D([], [], **line)),
-                right.add_line(Line2D([], [], **head | {"markersize": 6})),
-            )
-        )
-    canvas: Any = fig.canvas
-    canvas.draw()
-    ground = canvas.copy_from_bbox(fig.bbox)
-    images = []
-    for now in np.linspace(0, max(run.steps[-1] for run in runs), frames):
-        canvas.restore_region(ground)
-        for run, trail, marks, head, curve, tip in moving:
-            past = run.steps <= now
-            here = _at(now, run.steps, run.trajectory)
-            trail.set_data(*np.vstack([run.trajectory[past], here]).T)
-            marks.set_data(*run.trajectory[past].T)
-            head.set_data(*here[:, None])
-            loss = _at(now, run.steps, run.losses)
-            step = min(now, run.steps[-1])
-            curve.set_data([*run.steps[past], step], [*run.losses[past], loss])
-            tip.set_data([step], [loss])
-            for artist in (trail, marks, head, curve, tip):
-                artist.axes.draw_artist(artist)
-        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
-    _write(images, path)
+    if np.shape(size) != (2,) or not all(isinstance(side, int) and side >= 300 for side in size):
+        raise ValueError(f"size: {size!r}; expected width and height in pixels, two integers of at least 300")
+    images = _frames(landscape, runs, frames, size)
+    palette = images[-1].quantize(COLOURS, Image.Quantize.MEDIANCUT)
+    first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    durations = [FRAME] * len(rest) + [PAUSE]
+    with replacing(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
     return path
 
 
-def _at(now: float, steps: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """values (n, ...) at step number now, on the straight line between the recorded steps around it."""
-    after = min(int(np.searchsorted(steps, now)), len(steps) - 1)
-    before = max(after - 1, 0)
-    share = min((now - steps[before]) / max(steps[after] - steps[before], 1), 1.0)
-    return (1 - share) * values[before] + share * values[after]  # type: ignore[no-any-return]
-
-
-def _write(images: list[Image.Image], path: Path) -> None:
-    palette = images[-1].quantize(COLOURS, Image.Quantize.MEDIANCUT)
-    first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
-    with replacing(path) as file:
-        first.save(
-            file, "GIF", save_all=True, append_images=rest, loop=0, disposal=1,
-            duration=[FRAME] * len(rest) + [PAUSE],
-        )  # fmt: skip
+def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[int, int]) -> list[Image.Image]:
+    drawn = checked_paths(runs)
+    fig = figure(size[0] / 100, size[1] / 100)
+    fig.set_dpi(100)
+    left, right = fig.subplots(1, 2, width_ratios=(5, 3))
+    contour(left, landscape)
+    losses(right, runs)
+    for artist in [*right.lines, *right.texts, *right.collections]:  # only its limits and labels stay
+        artist.remove()
+    right.autoscale(False)
+    scheme, box = scheme_of(left), np.array(landscape.domain)
+    fig.suptitle(landscape.title, fontsize=11, color=scheme.ink)
+    legend(fig, landscape, runs, fontsize=8)
+    canvas: Any = fig.canvas
+    canvas.draw()
+    ground = canvas.copy_from_bbox(fig.bbox)
+    trails, marks, heads, curves, tips, farewells = [], [], [], [], [], []
+    for i, (run, path) in enumerate(drawn):
+        style, wider = style_of(run.optimizer), 0.4 * (len(drawn) - 1 - i)
+        line, marker = line_look(style, wider), marker_look(style, scheme, 4 + wider)
+        trails.append(left.add_line(Line2D([], [], **line, path_effects=halo(scheme, 3 + wider))))
+        marks.append(left.add_line(Line2D([], [], **marker)))
+        heads.append(left.add_line(Line2D([], [], **marker | {"markersize": 8 + wider})))
+        curves.append(right.add_line(Line2D([], [], **line | {"linewidth": 1.6})))
+        tips.append(right.add_line(Line2D([], [], **marker | {"markersize": 6})))
+        farewells.append(leaving(left, run, path))
+    up = right.yaxis.get_transform()  # straight lines on the logarithmic axis too
+    images = []
+    for now in np.linspace(0, max(run.steps[-1] for run, _ in drawn), frames):
+        said = []
+        for i, (run, path) in enumerate(drawn):
+            past, step = run.steps <= now, min(now, run.steps[-1])
+            here = np.array([np.interp(now, run.steps, path[:, axis]) for axis in (0, 1)])
+            trails[i].set_data(*joined(inside_pieces(np.vstack([path[past], here]), box)[0]).T)
+            marks[i].set_data(*path[past & is_inside(path, box)].T)
+            heads[i].set_data(*here[:, None])
+            heads[i].set_visible(bool(is_inside(here, box)))
+            loss = up.inverted().transform(np.interp(now, run.steps, up.transform(run.losses)))
+            curves[i].set_data([*run.steps[past], step], [*run.losses[past], loss])
+            tips[i].set_data([step], [loss])
+            if step == run.steps[-1] or not is_inside(here, box):
+                said += farewells[i]
+        canvas.restore_region(ground)
+        for artist in [*trails, *marks, *heads, *curves, *tips, *said]:
+            artist.axes.draw_artist(artist)
+        images.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
+    return images

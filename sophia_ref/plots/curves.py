@@ -12,28 +12,32 @@ from sophia_ref.plots.style import checked_runs, dress, label_ends, style_of
 from sophia_ref.run import Run
 
 X_LABELS = {"steps": "step", "cost": "cost in gradients"}
-DECADES = 10  # a loss that falls further than this is drawn to the bottom edge
+# A loss is drawn from the start's over this, on a logarithmic axis, up to the start's times that.
+FALL, RISE = 1e10, 100.0
 
 
 def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:
-    """The loss of every run by step, or by cost in gradient-equivalents; of a run with leading axes, a `band` over them.
+    """The loss of every run by step, or by cost in gradient-equivalents; over leading axes, a `band`.
 
-    The axis is logarithmic where losses are positive and fall by more than a factor of 100.
-    Raises TypeError or ValueError, by name, for bad arguments.
+    The axis is logarithmic where losses are nonnegative and lie further apart than a factor of 100. A loss beyond 100
+    times the greatest at the start leaves the picture. Raises TypeError or ValueError, by name, for bad arguments.
     """
     runs = checked_runs(runs)
     if x not in X_LABELS:
         raise ValueError(f"x: {x!r}; expected 'steps' or 'cost'")
+    values, starts = (_finite([run.losses[part] for run in runs]) for part in (slice(None), slice(1)))
+    if not len(starts):
+        raise ValueError("runs: no loss at a start is finite; expected losses that can be drawn")
     for run in runs:
         band(ax, getattr(run, x), run.losses.reshape(len(run.steps), -1).T, run.optimizer)
     ax.set_xlabel(X_LABELS[x])
     ax.set_ylabel("loss")
-    heights = np.concatenate([run.losses.ravel() for run in runs])
-    heights = heights[np.isfinite(heights)]
-    if heights.min() >= 0 and heights.max() > 100 * heights.min():
+    start, low, high = np.abs(starts).max() or np.abs(values).max(), values.min(), values.max()
+    if low >= 0 and high > 100 * low:
         ax.set_yscale("log")
-        positive = heights[heights > 0]
-        ax.set_ylim(bottom=max(positive.min() / 2, positive.max() / 10**DECADES))
+        ax.set_ylim(max(values[values > 0].min(), start / FALL) / 2, min(high, RISE * start) * 2)
+    elif np.abs(values).max() > RISE * start:
+        ax.set_ylim(max(low, -RISE * start), min(high, RISE * start))
     label_ends(ax)
     return ax
 
@@ -41,36 +45,33 @@ def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:
 def band(ax: Axes, x: Any, curves: Any, name: Any) -> Axes:
     """The mean of several curves as a line, and their range from least to greatest as a band around it.
 
-    x: (n,). curves: (seeds, n), or (n,) for one curve, which has no band; NaN is left out. name: an optimizer, or
-    the name of one.
+    x: (n,). curves: (seeds, n), or (n,) for one curve, which has no band. name: an optimizer, or the name of one.
+    Nothing is drawn where one of the curves is not finite: the mean of the others would flatter.
     Raises ValueError, by name, for bad arguments.
     """
-    x, curves = np.asarray(x, float), np.atleast_2d(np.asarray(curves, float))
+    x, curves = np.asarray(x, np.float64), np.atleast_2d(np.asarray(curves, np.float64))
     if x.ndim != 1 or not len(x):
         raise ValueError(f"x: shape {x.shape}; expected (n,) with n >= 1")
-    if curves.shape[1:] != x.shape or not len(curves):
-        raise ValueError(f"curves: shape {curves.shape}; expected (seeds, {len(x)}), a curve for each seed over x")
+    if curves.ndim != 2 or curves.shape[1] != len(x) or not len(curves):
+        raise ValueError(f"curves: shape {curves.shape}; expected (seeds, {len(x)}), one curve over x for each seed")
     style = style_of(name)
     dress(ax)
-    # NaN only where every curve is: nanmean would warn there
-    count = np.isfinite(curves).sum(axis=0)
-    mean = np.where(count, np.where(np.isfinite(curves), curves, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
+    curves = np.where(np.isfinite(curves).all(axis=0), curves, np.nan)
     if len(curves) > 1:
-        low, high = np.fmin.reduce(curves), np.fmax.reduce(curves)
-        ax.fill_between(x, low, high, color=style["color"], alpha=0.2, linewidth=0)
-    ax.plot(x, mean, **style, linewidth=1.6, markersize=4, markevery=0.12)
+        ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
+    ax.plot(x, curves.mean(axis=0), **style, linewidth=1.6, markersize=4, markevery=0.12)
     label_ends(ax)
     return ax
 
 
 def unclipped(ax: Axes, runs: Run | Sequence[Run]) -> Axes:
-    """The share of coordinates whose update was not clipped, by step, for the runs whose rule clips.
+    """The share of coordinates whose update was not clipped, by step, for those runs whose rule clips.
 
     Raises TypeError or ValueError, by name, for bad arguments and where no rule clips.
     """
     runs = [run for run in checked_runs(runs) if np.isfinite(run.unclipped).any()]
     if not runs:
-        raise ValueError("runs: none of them clips, so that there is no unclipped share; expected one of Sophia")
+        raise ValueError("runs: no optimizer among them clips; expected one that does, such as Sophia")
     for run in runs:
         band(ax, run.steps, run.unclipped.reshape(len(run.steps), -1).T, run.optimizer)
     ax.set_xlabel(X_LABELS["steps"])
@@ -79,3 +80,9 @@ def unclipped(ax: Axes, runs: Run | Sequence[Run]) -> Axes:
     ax.yaxis.set_major_formatter("{x:.0%}")
     label_ends(ax)
     return ax
+
+
+def _finite(arrays: list[Any]) -> Any:
+    """All finite numbers of some arrays, (n,)."""
+    values = np.concatenate([array.ravel() for array in arrays])
+    return values[np.isfinite(values)]

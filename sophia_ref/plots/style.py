@@ -24,26 +24,26 @@ from sophia_ref.run import Run
 # A hue for each family, a shade for each member; variations on a method have broken lines.
 _STYLES = {
     # name                color      marker  line   label
-    "GradientDescent":  ("#6f7580", "o",    "-",   "GD"),
-    "Momentum":         ("#8d7b68", "p",    "--",  "Momentum"),
-    "SignGD":           ("#009e73", "s",    "-",   "SignGD"),
-    "Signum":           ("#5a9c2e", "h",    "--",  "Signum"),
-    "Lion":             ("#2f7f5f", "8",    "-.",  "Lion"),
-    "Adam":             ("#0072b2", "D",    "-",   "Adam"),
-    "AdamW":            ("#2f86d6", "d",    "--",  "AdamW"),
-    "AdaHessian":       ("#1a9bb0", "H",    "-.",  "AdaHessian"),
-    "Newton":           ("#b34fa3", "v",    "-",   "Newton"),
-    "DampedNewton":     ("#8a63c9", "<",    "--",  "Damped Newton"),
-    "ClippedNewton":    ("#d0619b", ">",    "-.",  "Clipped Newton"),
-    "SaddleFreeNewton": ("#8f3f78", "P",    ":",   "Saddle-free Newton"),
-    "Sophia":           ("#d55e00", "o",    "-",   "Sophia"),
-    "SophiaH":          ("#bf3a1d", "s",    "-",   "Sophia-H"),
-    "SophiaG":          ("#c48a00", "D",    "--",  "Sophia-G"),
+    "GradientDescent":  ("#5f646e", "o",    "-",   "GD"),
+    "Momentum":         ("#957c62", "p",    "--",  "Momentum"),
+    "SignGD":           ("#00a672", "s",    "-",   "SignGD"),
+    "Signum":           ("#7caa3c", "h",    "--",  "Signum"),
+    "Lion":             ("#4f9496", "8",    "-.",  "Lion"),
+    "Adam":             ("#1f7ae0", "D",    "-",   "Adam"),
+    "AdamW":            ("#3a5fb5", "d",    "--",  "AdamW"),
+    "AdaHessian":       ("#0f7089", "H",    "-.",  "AdaHessian"),
+    "Newton":           ("#c380c6", "v",    "-",   "Newton"),
+    "DampedNewton":     ("#70529b", "<",    "--",  "Damped Newton"),
+    "ClippedNewton":    ("#e0659b", ">",    "-.",  "Clipped Newton"),
+    "SaddleFreeNewton": ("#e25fe0", "P",    ":",   "Saddle-free Newton"),
+    "Sophia":           ("#d04a0c", "o",    "-",   "Sophia"),
+    "SophiaH":          ("#a23320", "s",    "-",   "Sophia-H"),
+    "SophiaG":          ("#d38e02", "D",    "--",  "Sophia-G"),
 }  # fmt: skip
 _OWN = ("#7a6a5a", "o", ":")  # for an optimizer that somebody else wrote
 
 
-def style_of(optimizer: Any) -> dict[str, str]:
+def style_of(optimizer: Any) -> dict[str, Any]:
     """How this optimizer looks everywhere: its "color", "marker", "linestyle" and "label", as Axes.plot takes them.
 
     optimizer: an optimizer or the name of one. An optimizer that is not of this package is brown and dotted, under
@@ -58,16 +58,18 @@ def style_of(optimizer: Any) -> dict[str, str]:
 
 
 class Scheme(NamedTuple):
-    """The colours around the data: what is written, what is quiet, what it is written on, and heights, low to high."""
+    """The colours around the data: what is written, what is quiet, what it is written on; heights from low to high,
+    and the lines between them."""
 
     ink: str
     quiet: str
     paper: str
     heights: tuple[str, ...]
+    lines: str
 
 
-LIGHT = Scheme("#22262e", "#8b919c", "#ffffff", ("#fbf7ea", "#dfe9e6", "#b9cdd6", "#8fa9bf", "#6f89a8"))
-DARK = Scheme("#e8eaee", "#7d8592", "#14171d", ("#53707a", "#35505f", "#263a4b", "#1b2937", "#141c27"))
+LIGHT = Scheme("#22262e", "#8b919c", "#ffffff", ("#5f9fb0", "#8fbfc4", "#bcd9d4", "#dfe9dd", "#f5efdf"), "#ffffffb0")
+DARK = Scheme("#e8eaee", "#7d8592", "#14171d", ("#4f8a96", "#38677a", "#284a60", "#1f3448", "#1a2534"), "#0a0d1280")
 
 
 def figure(width: float, height: float, dark: bool = False) -> Figure:
@@ -102,6 +104,8 @@ def dress(ax: Axes) -> Scheme:
     scheme = scheme_of(ax)
     ax.set_facecolor(scheme.paper)
     ax.tick_params(which="both", color=scheme.quiet, labelcolor=scheme.ink, labelsize=8, length=3, width=0.7)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set(color=scheme.ink, fontsize=9)
     for side, spine in ax.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=scheme.quiet, linewidth=0.7)
     return scheme
