@@ -54,8 +54,8 @@ def band(ax: Axes, x: Any, curves: Any, name: Any) -> Axes:
         raise ValueError(f"x: shape {x.shape}; expected (n,) with n >= 1")
     if curves.ndim != 2 or curves.shape[1] != len(x) or not len(curves):
         raise ValueError(f"curves: shape {curves.shape}; expected (seeds, {len(x)}), one curve over x for each seed")
-    style = style_of(name)
-    dress(ax)
+    style, scheme = style_of(name), dress(ax)
+    ax.grid(axis="y", color=scheme.quiet, alpha=0.2, linewidth=0.6)
     curves = np.where(np.isfinite(curves).all(axis=0), curves, np.nan)
     if len(curves) > 1:
         ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)

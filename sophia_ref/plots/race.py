@@ -44,9 +44,7 @@ def contour(ax: Axes, landscape: Any) -> Axes:
     colormap, norm = _colours(scheme, levels)
     ax.contourf(x, y, z, levels, cmap=colormap, norm=norm, extend="both", zorder=0)
     ax.contour(x, y, z, levels, colors=scheme.lines, linewidths=0.5, zorder=0.5)
-    ax.set(xlim=landscape.domain[0], ylim=landscape.domain[1])
-    ax.set_xlabel("x", color=scheme.ink, fontsize=9)
-    ax.set_ylabel("y", color=scheme.ink, fontsize=9)
+    ax.set(xlim=landscape.domain[0], ylim=landscape.domain[1], xlabel="x", ylabel="y")
     for points, label, look in _critical(landscape, scheme):
         ax.plot(*points.T, **look, label=label, zorder=4)
     ax.plot(*landscape.start, **_ring(scheme), zorder=5)

@@ -24,20 +24,20 @@ from sophia_ref.run import Run
 # A hue for each family, a shade for each member; variations on a method have broken lines.
 _STYLES = {
     # name                color      marker  line   label
-    "GradientDescent":  ("#5f646e", "o",    "-",   "GD"),
-    "Momentum":         ("#957c62", "p",    "--",  "Momentum"),
+    "GradientDescent":  ("#6a707b", "o",    "-",   "GD"),
+    "Momentum":         ("#85674a", "p",    "--",  "Momentum"),
     "SignGD":           ("#00a672", "s",    "-",   "SignGD"),
     "Signum":           ("#7caa3c", "h",    "--",  "Signum"),
     "Lion":             ("#4f9496", "8",    "-.",  "Lion"),
     "Adam":             ("#1f7ae0", "D",    "-",   "Adam"),
-    "AdamW":            ("#3a5fb5", "d",    "--",  "AdamW"),
+    "AdamW":            ("#4668c4", "d",    "--",  "AdamW"),
     "AdaHessian":       ("#0f7089", "H",    "-.",  "AdaHessian"),
     "Newton":           ("#c380c6", "v",    "-",   "Newton"),
     "DampedNewton":     ("#70529b", "<",    "--",  "Damped Newton"),
     "ClippedNewton":    ("#e0659b", ">",    "-.",  "Clipped Newton"),
     "SaddleFreeNewton": ("#e25fe0", "P",    ":",   "Saddle-free Newton"),
     "Sophia":           ("#d04a0c", "o",    "-",   "Sophia"),
-    "SophiaH":          ("#a23320", "s",    "-",   "Sophia-H"),
+    "SophiaH":          ("#b03a24", "s",    "-",   "Sophia-H"),
     "SophiaG":          ("#d38e02", "D",    "--",  "Sophia-G"),
 }  # fmt: skip
 _OWN = ("#7a6a5a", "o", ":")  # for an optimizer that somebody else wrote
@@ -106,6 +106,9 @@ def dress(ax: Axes) -> Scheme:
     ax.tick_params(which="both", color=scheme.quiet, labelcolor=scheme.ink, labelsize=8, length=3, width=0.7)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set(color=scheme.ink, fontsize=9)
+    ax.tick_params(which="minor", length=0)
+    for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+        text.set(color=scheme.ink, fontsize=9)
     for side, spine in ax.spines.items():
         spine.set(visible=side in ("left", "bottom"), color=scheme.quiet, linewidth=0.7)
     return scheme
@@ -128,37 +131,30 @@ def checked_runs(runs: Run | Sequence[Run]) -> list[Run]:
 
 
 def label_ends(ax: Axes) -> None:
-    """Write the label of every line beside its right end, in its colour, moved apart where they would overlap.
+    """Name every line right of the axes, beside its last height, moved apart where names would overlap.
 
-    Called again after another line is drawn, it places all labels anew. It stands for a legend, and hides nothing.
+    It stands for a legend and hides nothing. Called again after another line is drawn, it places all names anew.
     """
-    for text in [text for text in ax.texts if text.get_gid() == "end"]:
-        text.remove()
+    for artist in [artist for artist in (*ax.texts, *ax.lines) if artist.get_gid() == "end"]:
+        artist.remove()
     lines = {str(line.get_label()): line for line in ax.lines if not str(line.get_label()).startswith("_")}
     ends = []
     for line in lines.values():
         xy = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
         xy = xy[np.isfinite(xy).all(axis=1)]
         if len(xy):
-            ends.append((*ax.transLimits.transform(ax.transScale.transform(xy[-1])), line))
-    ends.sort(key=lambda end: end[1])
-    figure_height = ax.get_figure(root=True).get_figheight()  # type: ignore[union-attr]
-    gap = 11 / 72 / (figure_height * ax.get_position().height)  # of a line of text, in heights of the axes
-    # each label at its height or a gap above the one below, then as far down again as needed to stay beside the axes
-    heights = np.clip([y for _, y, _ in ends], 0, 1)
-    for i in range(1, len(heights)):
-        heights[i] = max(heights[i], heights[i - 1] + gap)
-    for i in range(len(heights) - 1, -1, -1):
-        heights[i] = min(heights[i], 1 - (len(heights) - 1 - i) * gap)
-    for height, (x, _, line) in zip(heights, ends, strict=True):
+            ends.append((float(np.clip(ax.transLimits.transform(ax.transScale.transform(xy[-1]))[1], 0, 1)), line))
+    ends.sort(key=lambda end: end[0])
+    heights = np.array([height for height, _ in ends])
+    rank = np.arange(len(ends))
+    gap = 12 / 72 / (ax.get_figure(root=True).get_figheight() * ax.get_position().height)  # type: ignore[union-attr]
+    # each a gap or more above the one below it, then moved down as far as keeps the last beside the axes
+    heights = np.maximum.accumulate(heights - gap * rank) + gap * rank
+    heights = np.minimum(heights, 1 - gap * rank[::-1])
+    for height, (_, line) in zip(heights, ends, strict=True):
+        look: dict[str, Any] = {"color": line.get_color(), "gid": "end", "clip_on": False}
+        ax.plot(1.03, height, marker=line.get_marker(), markersize=4, transform=ax.transAxes, **look)
         ax.annotate(
-            str(line.get_label()),
-            (min(x, 1), height),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            color=line.get_color(),
-            fontsize=8,
-            va="center",
-            gid="end",
-        )
+            str(line.get_label()), (1.03, height), xycoords="axes fraction", xytext=(6, 0), textcoords="offset points",
+            fontsize=8, va="center", **look,
+        )  # fmt: skip
