@@ -184,6 +184,14 @@ def test_gelu_is_right_far_from_zero():
     np.testing.assert_array_equal(sr.grad(lambda x: layers.gelu(x).sum())(x), [[[0, 0, 0.5, 1, 1]]])
 
 
+@pytest.mark.parametrize("shape", [(3, 2**8, 2**8 + 1), (1, 1, 2**16), (2, 0, 5)])
+def test_gelu_works_block_by_block_on_any_size_and_memory_order(shape):
+    x = np.random.default_rng(0).normal(size=shape[::-1]).T
+    np.testing.assert_allclose(layers.gelu(x), naive_gelu(x), atol=1e-14)
+    slope = naive_gelu(x + 1e-30j).imag / 1e-30
+    np.testing.assert_allclose(sr.grad(lambda x: layers.gelu(x).sum())(x), slope, atol=1e-14)
+
+
 def test_attention_stays_finite_where_a_later_key_outscores_every_earlier_one():
     qkv = np.zeros((1, 2, 3), np.float32)
     qkv[0, :, 0], qkv[0, :, 1], qkv[0, :, 2] = 1, (-1e4, 1e4), (2, 3)  # queries, keys, values of one head of depth 1
