@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.autodiff import primitive
+from sophia_ref.autodiff.dispatch import strip
 
 Array = Any  # an ndarray, or a Dual that stands for one
 MASKED = -1  # the target of a position that predicts nothing
@@ -55,7 +56,7 @@ def norm_linear_forward(x: Array, gain: Array, w: Array) -> Any:
     # (n * gain) W = n (gain * W): the gain scales the rows of W, not every token. Saves 3% of the gradient's time.
     width = x.shape[-1]
     n = x - np.einsum("btd->bt", x)[..., None] / width  # (B, T, D); einsum sums short rows 5 times faster than sum
-    variance = np.einsum("btd,btd->bt", n, n) / width  # (B, T)
+    variance = np.vecdot(n, n) / width  # (B, T)
     scale = 1 / np.sqrt(variance + EPS)  # (B, T)
     n *= scale[..., None]
     y, product = linear_forward(n, gain[:, None] * w)  # (B, T, D) -> (B, T, E)
@@ -68,7 +69,7 @@ def norm_linear_backward(saved: Any, y_bar: Array) -> Any:
     n, width = product[0], len(gain)
     n_bar, scaled_w_bar = linear_backward(product, y_bar)  # (B, T, D), (D, E)
     # x_bar = (n_bar - mean(n_bar) - n mean(n n_bar)) / sqrt(var + eps)
-    x_bar = n * (np.einsum("btd,btd->bt", n, n_bar) / -width)[..., None]  # (B, T, D)
+    x_bar = n * (np.vecdot(n, n_bar) / -width)[..., None]  # (B, T, D)
     x_bar += n_bar
     x_bar -= (np.einsum("btd->bt", n_bar) / width)[..., None]
     x_bar *= scale[..., None]
@@ -123,44 +124,44 @@ SAFE = 30.0  # exp(30) and exp(-30) leave float32 room for sums, products and qu
 
 def attention_forward(qkv: Array, heads: int) -> Any:
     # P is stored transposed, keys before queries: max, shift and sum over keys then run along whole rows, which NumPy
-    # vectorises (max: 4 times faster). And not P but e = exp(S): its sum over keys is divided out of y instead.
+    # vectorises (max: 4 times faster).
     batch, time, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     depth = width // heads
     q, k, v = qkv.reshape(batch, time, 3, heads, depth).transpose(2, 0, 3, 1, 4)  # 3 of (B, H, T, d), views
     # A contiguous right factor: BLAS multiplies by it at twice the speed.
     q_scaled = np.empty_like(qkv, shape=(batch, heads, depth, time))
     np.divide(q.swapaxes(-1, -2), math.sqrt(depth), out=q_scaled)  # (B, H, d, T)
-    e = k @ q_scaled  # S^T: (B, H, T, d) @ (B, H, d, T) -> (B, H, T, T)
-    in_range = max(e.max(), -e.min()) < SAFE
+    p = k @ q_scaled  # S^T: (B, H, T, d) @ (B, H, d, T) -> (B, H, T, T), and in place on to P^T
+    in_range = max(strip(p).max(), -strip(p).min()) < SAFE
     # In row j and column i, a key j after the query i gets the weight exp(-inf).
-    e += np.tril(np.full((time, time), -np.inf, qkv.dtype), -1)
+    p += np.tril(np.full((time, time), -np.inf, qkv.dtype), -1)
     # A shift leaves softmax as it is and keeps exp in range; S is mostly small, and to do without it saves 4%.
     if not in_range:
-        e -= e.max(-2, keepdims=True)
-    np.exp(e, out=e)
-    weight = 1 / (np.ones((1, time), qkv.dtype) @ e).swapaxes(-1, -2)  # (B, H, T, 1)
+        p -= strip(p).max(-2, keepdims=True)
+    np.exp(p, out=p)
+    p *= 1 / (np.ones((1, time), qkv.dtype) @ p)  # (B, H, 1, T)
     y = np.empty_like(qkv, shape=(batch, time, heads, depth))
     y_heads = y.transpose(0, 2, 1, 3)  # (B, H, T, d), a view: BLAS writes every head where it belongs
-    np.matmul(e.swapaxes(-1, -2), v, out=y_heads)  # (B, H, T, T) @ (B, H, T, d) -> (B, H, T, d)
-    y_heads *= weight
-    return y.reshape(batch, time, width), (q, k, v, e, weight, y_heads)  # (B, T, D)
+    np.matmul(p.swapaxes(-1, -2), v, out=y_heads)  # (B, H, T, T) @ (B, H, T, d) -> (B, H, T, d)
+    return y.reshape(batch, time, width), (q, k, v, p, y_heads)  # (B, T, D)
 
 
 def attention_backward(saved: Any, y_bar: Array) -> Any:
     # V_bar = P^T y_bar        S_bar = P (y_bar V^T - c) with c = the sum of y_bar y over depth, one number a query
     # Q_bar = S_bar K / sqrt(d)        K_bar = S_bar^T Q / sqrt(d)
-    q, k, v, e, weight, y = saved
+    q, k, v, p, y = saved
     batch, heads, time, depth = q.shape
-    y_bar = y_bar.reshape(batch, time, heads, depth).transpose(0, 2, 1, 3) * weight  # (B, H, T, d); P^T = e weight^T
-    qkv_bar = np.empty_like(y_bar, shape=(batch, time, 3, heads, depth))
+    y_bar = y_bar.reshape(batch, time, heads, depth).transpose(0, 2, 1, 3)  # (B, H, T, d), a view
+    y_bar_scaled = np.empty_like(y_bar, shape=(batch, heads, depth, time))
+    np.divide(y_bar.swapaxes(-1, -2), math.sqrt(depth), out=y_bar_scaled)
+    s_bar = v @ y_bar_scaled  # S_bar^T / sqrt(d): (B, H, T, d) @ (B, H, d, T) -> (B, H, T, T)
+    s_bar -= np.einsum("bhtd,bhtd->bht", y_bar, y)[:, :, None, :] / math.sqrt(depth)
+    s_bar *= p
+    qkv_bar = np.empty_like(s_bar, shape=(batch, time, 3, heads, depth))
     q_bar, k_bar, v_bar = qkv_bar.transpose(2, 0, 3, 1, 4)  # 3 of (B, H, T, d), views
-    np.matmul(e, y_bar, out=v_bar)  # (B, H, T, T) @ (B, H, T, d) -> (B, H, T, d)
-    s_bar = v @ y_bar.swapaxes(-1, -2).copy()  # S_bar^T: (B, H, T, d) @ (B, H, d, T) -> (B, H, T, T)
-    s_bar -= np.vecdot(y_bar, y)[:, :, None, :]
-    s_bar *= e
-    np.matmul(s_bar.swapaxes(-1, -2), k, out=q_bar)
+    np.matmul(s_bar.swapaxes(-1, -2), k, out=q_bar)  # (B, H, T, T) @ (B, H, T, d) -> (B, H, T, d)
     np.matmul(s_bar, q, out=k_bar)
-    qkv_bar[:, :, :2] /= math.sqrt(depth)
+    np.matmul(p, y_bar, out=v_bar)
     return qkv_bar.reshape(batch, time, 3 * heads * depth), None  # (B, T, 3D)
 
 
@@ -190,7 +191,8 @@ def embedding_backward(saved: Any, y_bar: Array) -> Any:
 def cross_entropy_forward(z: Array, targets: Array, uniforms: Array) -> Any:
     # Labels are the targets, or, given uniforms in (0, 1], drawn from p itself. A masked position has a share of 0.
     z_rows = z.reshape(-1, z.shape[-1])  # (B, T, V) -> (N, V), N = B*T
-    shifted = z_rows - np.take_along_axis(z_rows, z_rows.argmax(-1)[:, None], -1)  # argmax is 3 times faster than max
+    plain = strip(z_rows)
+    shifted = z_rows - np.take_along_axis(plain, plain.argmax(-1)[:, None], -1)  # argmax is 3 times faster than max
     e = np.exp(shifted)
     total = np.einsum("nv->n", e)  # (N,)
     labels = targets.reshape(-1) if uniforms is None else inverse_cdf(e, uniforms.reshape(-1))  # (N,)
