@@ -15,7 +15,7 @@ from textwrap import indent
 import numpy as np
 
 from sophia_ref.commands import race, train
-from sophia_ref.commands.arguments import PICTURES, parse
+from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
 from sophia_ref.report import text_table
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
 from toy_problems import text
@@ -66,7 +66,7 @@ def _race(args: Namespace) -> int:
     landscape, names, rates = REGISTRY[args.problem], list(dict.fromkeys(args.optimizers)), dict(args.lr)
     for name in rates:
         if name not in names:
-            args.parser.error(f"argument --lr: {name!r} is not in the race; expected one of {', '.join(names)}")
+            args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
     picture = Path(args.output)
     if picture.suffix not in PICTURES:
         picture /= f"race_{args.problem}.png"
@@ -97,7 +97,7 @@ def _train(args: Namespace) -> int:
     try:
         source = text.load(args.text)
     except (OSError, ValueError) as error:
-        args.parser.error(f"argument --text: {error}")
+        args.parser.error(f"argument --text: {str(error).removeprefix('path: ')}")
     model = replace(PRESETS[args.preset], vocab=source.vocab)
     if len(source.validation) <= model.context:
         length = len(source.train) + len(source.validation)
@@ -144,11 +144,13 @@ def _make_folder(args: Namespace, folder: Path) -> None:
     """Make the folder of --output, or refuse the argument."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        reason = "" if os.access(folder, os.W_OK) else "Permission denied"
+        reason = "" if os.access(folder, os.W_OK) else "is read-only"
+    except (FileExistsError, NotADirectoryError):
+        reason = "is in or on a file"
     except OSError as error:
-        reason = str(error.strerror)
+        reason = f"cannot be made ({error.strerror})"
     if reason:
-        args.parser.error(f"argument --output: {args.output!r} ({reason}); expected a place that can be written to")
+        args.parser.error(f"argument --output: {args.output!r} {reason}; expected a folder that can be written to")
 
 
 def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:

@@ -107,7 +107,7 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("--optimizer", metavar="NAME", type=learner, default="sophia-g", help="its name (default: %(default)s)")
     preset = one_of("a preset", PRESETS)
     add("--preset", metavar="NAME", type=preset, default="30k", help="size of the model (default: %(default)s)")
-    add("--steps", metavar="N", type=integer(1), default=500, help="length of the training (default: %(default)s)")
+    add("--steps", metavar="N", type=integer(1), default=1000, help="length of the training (default: %(default)s)")
     add("--batch-size", metavar="N", type=integer(1), default=16, help="windows a step (default: %(default)s)")
     add("--lr", metavar="LR", type=nonnegative, help="peak learning rate (default: the optimizer's)")
     add("--gamma", metavar="G", type=positive, help="Sophia's curvature scale (default: 0.05, sophia-h 0.01)")
@@ -126,12 +126,13 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
         parser.error(not_one_of("a command", argv[0], calls))
     args, extra = parser.parse_known_args(argv)
     if extra:
-        args.parser.error(f"argument {extra[0]!r} was not expected; see {args.parser.prog} --help")
+        hint = "--start takes two numbers" if getattr(args, "start", None) else f"see {args.parser.prog} --help"
+        args.parser.error(f"argument {extra[0]!r} was not expected; {hint}")
     return args
 
 
 def not_one_of(what: str, name: str, names: Iterable[str]) -> str:
-    near = get_close_matches(name.lower(), names, 1)
+    near = get_close_matches(name.lower(), names, 1) or [known for known in names if name.lower() in known]
     return f"{name!r} is not {what}; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(names)}")
 
 
@@ -167,10 +168,12 @@ def integer(least: int) -> Callable[[str], Any]:
 
 
 def rate(string: str) -> tuple[str, float]:
-    name, equals, value = string.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{string!r}; expected NAME=LR, such as adam=0.1")
-    return name, nonnegative(value)
+    name, _, value = string.partition("=")
+    try:
+        return name, nonnegative(value)
+    except argparse.ArgumentTypeError:
+        expected = "NAME=LR with a finite number >= 0, such as adam=0.1"
+        raise argparse.ArgumentTypeError(f"{string!r}; expected {expected}") from None
 
 
 def picture_or_folder(string: str) -> str:

@@ -80,10 +80,10 @@ def train(task: Any, opt: Any, peak: float, steps: int, seed: int) -> Training:
 
 
 def sample(task: Any, theta: Array, length: int, seed: int) -> str:
-    """How the model goes on after the first held-out window."""
+    """How the model goes on after the first held-out window; a question mark for what a terminal may not show."""
     prompt = task.source.held_out(task.context)[0]
     tokens = task.model.sample(theta, prompt, length, np.random.default_rng(seed), temperature=0.8)
-    return str(task.source.decode(tokens))
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in task.source.decode(tokens))
 
 
 def save_log(rows: Sequence[Row], path: Path) -> Path:
@@ -99,17 +99,21 @@ def save_log(rows: Sequence[Row], path: Path) -> Path:
 
 def save_picture(rows: Sequence[Row], opt: Any, path: Path) -> Path:
     """The losses by step and, for rules that clip, the share of coordinates that were not clipped."""
-    from sophia_ref.plots import band, figure, save, style_of
+    from sophia_ref.plots import figure, save, style_of
+    from sophia_ref.plots.style import dress
 
     steps, loss, validation, _, _, unclipped = np.array(rows).T
-    clips = np.isfinite(unclipped).any()
-    fig = figure(11 if clips else 6, 4)
-    losses, *share = fig.subplots(1, 2 if clips else 1, squeeze=False)[0]
-    losses.plot(steps, loss, color=style_of(opt)["color"], alpha=0.35, linewidth=1)
-    seen = np.isfinite(validation)
-    band(losses, steps[seen], validation[seen], opt)
-    losses.set(xlabel="step", ylabel="loss (nats a character)")
+    panels = 2 if np.isfinite(unclipped).any() else 1
+    fig = figure(5.5 * panels, 4)
+    style, seen = style_of(opt), np.isfinite(validation)
+    losses, *share = fig.subplots(1, panels, squeeze=False)[0]
+    dress(losses)
+    losses.plot(steps, loss, color=style["color"], alpha=0.4, linewidth=1, label="batches it trains on")
+    losses.plot(steps[seen], validation[seen], color=style["color"], marker=style["marker"], label="held-out text")
+    losses.set(xlabel="step", ylabel="loss (nats a character)", title=style["label"])
+    losses.legend(frameon=False)
     for ax in share:
-        band(ax, steps, unclipped, opt)
-        ax.set(xlabel="step", ylabel="unclipped share of coordinates", ylim=(0, 1))
+        dress(ax)
+        ax.plot(steps, unclipped, color=style["color"])
+        ax.set(xlabel="step", ylabel="share of coordinates that were not clipped", ylim=(0, 1))
     return save(fig, path)
