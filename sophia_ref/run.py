@@ -57,8 +57,8 @@ class Run:
 
 
 class _Guard:
-    """The oracle as an optimizer in `run` sees it: gradient norms clipped, and zeros in rows that are no longer finite.
-    Estimators are handed the oracle itself.
+    """The oracle as an optimizer in `run` sees it: with gradient norms clipped, and with zeros for rows that are not
+    finite, which it would refuse. Estimators are handed the oracle itself.
 
     lost: (...) which rows those are, added to with every answer. norm_clipped: (...) whose gradient was clipped.
     """
@@ -71,9 +71,9 @@ class _Guard:
         return getattr(self.oracle, name)
 
     def _sound(self, answer: Array, axes: int = 1) -> Array:
-        """The answer with zeros in lost rows; its last `axes` axes belong to one row."""
+        """The answer, finite; its last `axes` axes belong to one row."""
         finite = np.isfinite(answer)
-        if finite.all() and not self.lost.any():
+        if finite.all():
             return answer
         self.lost |= ~finite.all(axis=tuple(range(-axes, 0)))
         return np.where(self.lost[(..., *(None,) * axes)], 0.0, answer)
