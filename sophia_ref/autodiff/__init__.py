@@ -1,6 +1,6 @@
 """Derivatives of plain NumPy code: forward (Dual), reverse (Var), and forward over reverse for Hessian-vector products.
 
-Reading order: dispatch.py, dual.py, tape.py, rules.py, derivatives.py; then layout.py and check.py.
+Reading order: dispatch.py, dual.py, tape.py, rules/, derivatives.py; then layout.py and check.py.
 """
 
 from sophia_ref.autodiff import rules as rules  # fills the table

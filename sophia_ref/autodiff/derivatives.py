@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import Box, levels
+from sophia_ref.autodiff.dispatch import Box, levels, strip
 from sophia_ref.autodiff.dual import Dual
 from sophia_ref.autodiff.tape import Tape, Var
 
@@ -18,41 +18,35 @@ Function = Callable[..., Any]
 def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
     """Value and directional derivative, f(x) and J v, in one forward pass.
 
-    f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them. v: like x in shape. Raises
-    TypeError or ValueError naming x or v if it is not.
+    f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them; both are copied, so f may write
+    into what it is given. v: like x in shape. Raises TypeError or ValueError naming x or v if it is not.
 
     >>> jvp(lambda x: x**3, 2.0, 1.0)
     (np.float64(8.0), np.float64(12.0))
     """
     x = checked("jvp", x)
+    v = checked_direction("jvp", x, v)
     level = next(levels)
 
     def dual(value: Any, tangent: Any) -> Dual:
-        if np.shape(tangent) != value.shape:
-            raise ValueError(f"jvp: v must have the shape of x, {value.shape}, got {np.shape(tangent)}")
-        fresh = tangent if isinstance(tangent, Box) else np.array(tangent, dtype=value.dtype)
-        return Dual(value if isinstance(value, Box) else value.copy()[()], fresh[()], level)
+        return Dual(np.copy(value, "C")[()], np.copy(tangent, "C")[()], level)
 
-    if isinstance(x, dict) != isinstance(v, dict) or (isinstance(x, dict) and set(x) != set(v)):
-        raise ValueError(f"jvp: v must be like x: {describe(x)}, got {describe(v)}")
-    y = f({key: dual(x[key], v[key]) for key in x} if isinstance(x, dict) else dual(x, v))
-
-    def split(result: Any) -> tuple[Any, Any]:
+    def parts(result: Any) -> tuple[Any, Any]:
         if isinstance(result, Dual) and result.level == level:
             return result.value, result.tangent
-        return result, np.zeros_like(result, dtype=None if isinstance(result, Box) else float_type(result))
+        checked_result("jvp", f, result)
+        return result, np.zeros(np.shape(result), float_type(result))[()]
 
-    if isinstance(y, dict):
-        parts = {key: split(result) for key, result in y.items()}
-        return {key: part[0] for key, part in parts.items()}, {key: part[1] for key, part in parts.items()}
-    return split(y)
+    y = f(each(dual, x, v))
+    return each(lambda result: parts(result)[0], y), each(lambda result: parts(result)[1], y)
 
 
 def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """f(x) and its pullback, y_bar -> J^T y_bar, which may be called any number of times.
 
     f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them; it is copied, so changing it
-    later does no harm.
+    later does no harm. Raises TypeError naming x if it is anything else, or f if it returns no real array; the
+    pullback raises ValueError for y_bar of another shape than f(x).
 
     >>> y, pullback = vjp(lambda x: x * x, np.array([1.0, 2.0]))
     >>> pullback(np.array([1.0, 10.0]))
@@ -60,31 +54,24 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """
     x = checked("vjp", x)
     tape = Tape()
-
-    def var(value: Any) -> Var:
-        return tape.var(value if isinstance(value, Box) else value.copy()[()])
-
-    inputs = {key: var(value) for key, value in x.items()} if isinstance(x, dict) else var(x)
-    y = f(inputs)
+    variables = each(lambda value: tape.var(np.copy(value, "C")[()]), x)
+    y = f(variables)
     ours = isinstance(y, Var) and y.tape is tape
-    value = y.value if ours else y
-    if not isinstance(value, Box | np.ndarray | np.generic | float):
-        raise TypeError(f"vjp: {name_of(f)} must return an array or a number, got {type(value).__name__}")
+    value = y.value.copy()[()] if ours else y
+    checked_result("vjp", f, value)
 
     def pullback(y_bar: Any) -> Any:
         if np.shape(y_bar) != np.shape(value):
             raise ValueError(
                 f"pullback: y_bar must have the shape of the result, {np.shape(value)}, got {np.shape(y_bar)}"
             )
-        bars = tape.pull(y.index, y_bar) if ours else {}
+        bars = tape.pull(y.index, real("pullback", "y_bar", y_bar, value.dtype)) if ours else {}
 
-        def result(var: Var) -> Any:
+        def of(var: Var) -> Any:
             bar = bars.get(var.index)
-            if bar is None:
-                return np.zeros(var.shape, var.dtype)[()]
-            return bar.astype(var.dtype) if isinstance(bar, Box) else np.array(bar, dtype=var.dtype)[()]
+            return (np.zeros(var.shape, var.dtype) if bar is None else bar.astype(var.dtype))[()]
 
-        return {key: result(var) for key, var in inputs.items()} if isinstance(inputs, dict) else result(inputs)
+        return each(of, variables)
 
     return value, pullback
 
@@ -126,7 +113,8 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     >>> hvp(lambda x: x[0] ** 2 * x[1], np.array([1.0, 3.0]), np.array([1.0, 0.0]))
     array([6., 2.])
     """
-    return jvp(grad(f), checked("hvp", x), v)[1]
+    x = checked("hvp", x)
+    return jvp(grad(f), x, checked_direction("hvp", x, v))[1]
 
 
 def hessian(f: Function) -> Function:
@@ -164,37 +152,63 @@ def hessian_diag(f: Function) -> Function:
     return diagonal
 
 
+def each(fun: Callable[..., Any], x: Any, *others: Any) -> Any:
+    """fun(x, *others), or of every entry where they are dicts."""
+    if isinstance(x, dict):
+        return {key: fun(value, *(other[key] for other in others)) for key, value in x.items()}
+    return fun(x, *others)
+
+
 def checked(caller: str, x: Any) -> Any:
     """x with scalars as NumPy's, or a TypeError that says what is wrong with it."""
     if isinstance(x, dict):
-        return {key: checked(caller, value) for key, value in x.items()}
-    if isinstance(x, float) and not isinstance(x, np.generic):
+        return {key: checked(f"{caller}: {key!r}", value) for key, value in x.items()}
+    if type(x) is float:
         return np.float64(x)
-    if not isinstance(x, Box | np.ndarray | np.generic):
-        hint = (
-            "write 3.0 for 3"
-            if isinstance(x, int)
-            else "np.array(x, dtype=float) makes one"
-            if isinstance(x, list | tuple)
-            else ""
-        )
+    if isinstance(x, np.ma.MaskedArray | np.matrix) or not isinstance(x, Box | np.ndarray | np.generic):
+        hints = {int: "; write 3.0 for 3", list: "; np.array(x, dtype=float) makes one"}
         raise TypeError(
-            f"{caller}: x must be an ndarray of floats, a float, or a dict of them, got {x!r}{hint and '; ' + hint}"
+            f"{caller}: x must be an ndarray of floats, a float, or a dict of them, got {x!r}{hints.get(type(x), '')}"
         )
     if x.dtype not in (np.float32, np.float64):
-        hint = "differentiate real and imaginary parts" if np.iscomplexobj(x) else "x.astype(float) makes one"
+        hint = "differentiate real and imaginary parts" if x.dtype.kind == "c" else "x.astype(float) makes one"
         raise TypeError(f"{caller}: x must be of dtype float32 or float64, got {x.dtype}; {hint}")
     return x
 
 
+def checked_direction(caller: str, x: Any, v: Any) -> Any:
+    """v as an array like x, or an error that says how it differs."""
+    if isinstance(x, dict) and isinstance(v, dict) and x.keys() == v.keys():
+        return {key: checked_direction(f"{caller}: {key!r}", x[key], v[key]) for key in x}
+    if isinstance(x, dict) or isinstance(v, dict):
+        raise ValueError(f"{caller}: v must be like x, {describe(x)}; got {describe(v)}")
+    if np.shape(v) != x.shape:
+        raise ValueError(f"{caller}: v must have the shape of x, {x.shape}, got {np.shape(v)}")
+    return real(caller, "v", v, x.dtype)
+
+
+def real(caller: str, name: str, array: Any, dtype: Any) -> Any:
+    """`array` in `dtype`, or a TypeError if it is not of real numbers."""
+    array = array if isinstance(array, Box) else np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{caller}: {name} must be of real numbers, got {array.dtype}")
+    return array if array.dtype == dtype else array.astype(dtype)
+
+
+def checked_result(caller: str, f: Function, y: Any) -> None:
+    if not isinstance(y, Box | np.ndarray | np.generic | float | int) or np.result_type(strip(y)).kind not in "fiub":
+        got = y.dtype if hasattr(y, "dtype") else type(y).__name__
+        raise TypeError(f"{caller}: {name_of(f)} must return an array of real numbers, or one number, got {got}")
+
+
 def float_type(x: Any) -> Any:
     """The dtype of x, and float64 for a Python number or an array of integers: that of its derivative."""
-    dtype = x.dtype if isinstance(x, Box) else np.result_type(x)
+    dtype = np.result_type(strip(x))
     return dtype if np.issubdtype(dtype, np.floating) else np.float64
 
 
 def describe(x: Any) -> str:
-    return f"a dict of {sorted(x)}" if isinstance(x, dict) else f"an array of shape {np.shape(x)}"
+    return f"a dict of {list(x)}" if isinstance(x, dict) else f"an array of shape {np.shape(x)}"
 
 
 def name_of(f: Function) -> str:

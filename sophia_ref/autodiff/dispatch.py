@@ -9,11 +9,12 @@ exist:
 
 Every derivative taken (`grad`, `jvp`, ...) opens a new *level*. `call` finds the highest level among the arguments,
 takes those boxes off, calls itself on what is inside, which may hold boxes of lower levels, and lets the box lift the
-result with the rule of the function (rules.py). That recursion is all there is to nesting: gradients of gradients,
+result with the rule of the function (rules/). That recursion is all there is to nesting: gradients of gradients,
 Hessian-vector products, third order.
 """
 
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,18 +29,22 @@ class Rule(NamedTuple):
 
     tangent(tangents, y, *args, **kwargs) -> dy, where tangents has one entry an argument, None for a constant one.
     cotangent(i, y_bar, y, *args, **kwargs) -> the cotangent of args[i], in its shape.
-    keywords: the keyword arguments it understands, None for all.
+    positional, keywords: how many arguments it understands by position, and which by name.
     """
 
     tangent: Callable[..., Any]
     cotangent: Callable[..., Any]
-    keywords: frozenset[str] | None
+    positional: int
+    keywords: frozenset[str]
 
 
 RULES: dict[Callable[..., Any], Rule] = {}  # functions that have a rule of their own
-COMPOSITES: dict[Callable[..., Any], Callable[..., Any]] = {}  # functions written out in terms of those
+COMPOSITES: dict[
+    Callable[..., Any], Callable[..., Any]
+] = {}  # functions written out in terms of those, looked up first
 CONSTANTS: set[Callable[..., Any]] = set()  # functions whose derivative is zero: comparisons, rounding, argmax, shapes
 LATE: list[Callable[[], None]] = []  # registers rules of libraries that are loaded after this one (scipy.special)
+UFUNC_METHODS: dict[tuple[str, Any], Callable[..., Any]] = {}  # ("reduce", np.add) -> np.sum
 
 
 def name_of(fun: Callable[..., Any]) -> str:
@@ -47,51 +52,56 @@ def name_of(fun: Callable[..., Any]) -> str:
     return f"{getattr(fun, '__module__', None) or 'numpy'}.{getattr(fun, '__name__', repr(fun))}"
 
 
-def top_box(args: tuple[Any, ...]) -> "Box | None":
-    """The first box of the highest level among `args`, or None if there is no box."""
-    top = None
-    for arg in args:
-        if isinstance(arg, Box) and (top is None or arg.level > top.level):
-            top = arg
-    return top
-
-
 def call(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """fun(*args, **kwargs), differentiated at every level whose boxes are among `args`."""
-    top = top_box(args)
-    if top is None:
+    """fun(*args, **kwargs), differentiated at every level whose boxes are among `args`; fun has an entry in RULES."""
+    level = 0
+    for arg in args:
+        if isinstance(arg, Box) and arg.level > level:
+            top, level = arg, arg.level
+    if level == 0:
         return fun(*args, **kwargs)
-    level = top.level
-    values = tuple(arg.value if isinstance(arg, Box) and arg.level == level else arg for arg in args)
-    y = call(fun, *values, **kwargs)
-    if fun in CONSTANTS:
-        return y
-    return top.lift(RULES[fun], y, args, values, kwargs)
+    values, boxed = list(args), []
+    for i, arg in enumerate(args):
+        if isinstance(arg, Box) and arg.level == level:
+            values[i] = arg.value
+            boxed.append(i)
+    return top.lift(fun, call(fun, *values, **kwargs), args, values, boxed, kwargs)
 
 
-def dispatch(fun: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def dispatch(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """What NumPy's two protocols ask for: the right kind of rule for `fun`, or an error that names it."""
-    if fun not in RULES and fun not in COMPOSITES and fun not in CONSTANTS:
-        for register in LATE:
-            register()
     if fun in COMPOSITES:
         return COMPOSITES[fun](*args, **kwargs)
-    if fun not in RULES and fun not in CONSTANTS:
+    if fun in RULES:
+        if kwargs or len(args) > RULES[fun].positional:
+            check_arguments(fun, args, kwargs)
+        return call(fun, *args, **kwargs)
+    if fun in CONSTANTS:
+        return fun(*map(strip, args), **{key: strip(value) for key, value in kwargs.items()})
+    known = len(RULES)
+    for register in LATE:
+        register()
+    if len(RULES) > known:
+        return dispatch(fun, args, kwargs)
+    raise TypeError(
+        f"{name_of(fun)} has no derivative rule in sophia_ref: write it with functions that have one (the tables in "
+        f"sophia_ref/autodiff/rules list them), or give its derivative by hand with sr.primitive"
+    )
+
+
+def check_arguments(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> None:
+    """Raise TypeError for an argument that the rule of `fun` would not see."""
+    rule = RULES[fun]
+    for key, value in kwargs.items():
+        if isinstance(value, Box):
+            raise TypeError(f"{name_of(fun)}: pass {key} by position, not by name, so that its derivative is seen")
+        if key not in rule.keywords:
+            raise TypeError(f"{name_of(fun)}: the derivative rule does not know the argument {key}; leave it away")
+    if len(args) > rule.positional:
         raise TypeError(
-            f"{name_of(fun)} has no derivative rule in sophia_ref: write it with functions that have one "
-            f"(sophia_ref/autodiff/rules.py lists them), or give its derivative by hand with sr.primitive"
+            f"{name_of(fun)}: the derivative rule knows {rule.positional} arguments by position, got {len(args)}; "
+            f"give the others by name"
         )
-    if top_box(args) is None:  # the box came as a keyword, a list's entry or an out=
-        boxed = [key for key, value in kwargs.items() if isinstance(value, Box)]
-        if boxed:
-            raise TypeError(f"{name_of(fun)}: pass {boxed[0]} as a positional argument, so that its derivative is seen")
-        if fun in CONSTANTS:
-            return fun(*(strip(arg) for arg in args), **kwargs)
-    known = RULES[fun].keywords if fun in RULES else None
-    if known is not None and not known.issuperset(kwargs):
-        unknown = sorted(set(kwargs) - known)[0]
-        raise TypeError(f"{name_of(fun)}: the derivative rule does not know the argument {unknown}")
-    return call(fun, *args, **kwargs)
 
 
 def strip(x: Any) -> Any:
@@ -99,6 +109,15 @@ def strip(x: Any) -> Any:
     if isinstance(x, Box):
         return strip(x.value)
     return type(x)(strip(item) for item in x) if type(x) in (list, tuple) else x
+
+
+def as_operand(x: Any) -> Any:
+    """Arithmetic takes lists for arrays."""
+    return np.asarray(x) if type(x) in (list, tuple) else x
+
+
+def refuse_complex(fun: Callable[..., Any]) -> None:
+    raise TypeError(f"{name_of(fun)} gave complex numbers: differentiate real and imaginary parts as real arrays")
 
 
 def getitem(x: Any, index: Any) -> Any:
@@ -123,8 +142,8 @@ class Box:
     value: Any
     level: int
 
-    def lift(self, rule: Rule, y: Any, args: Any, values: Any, kwargs: Any) -> Any:
-        """Box the result y = fun(*values) of an operation on `args`."""
+    def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> Any:
+        """Box y = fun(*values, **kwargs), where values[i] was taken out of the box args[i] for each i in `boxed`."""
         raise NotImplementedError
 
     def assign(self, index: Any, value: Any) -> None:
@@ -140,16 +159,16 @@ class Box:
                 return target.accumulate_at(ufunc, index, operand[0])
         if out is not None and not isinstance(out[0], Box):
             raise InPlaceError(
-                f"{name_of(ufunc)}: out= is a plain ndarray, which cannot hold a derivative: leave out= away, or make "
-                f"the buffer with np.empty_like of an argument"
+                f"{name_of(ufunc)}: out= (or the left side of +=, *=, ...) is a plain ndarray, which cannot hold a "
+                f"derivative: write x = x + ..., leave out= away, or make the buffer with np.empty_like of an argument"
             )
         if method == "__call__":
-            y = dispatch(ufunc, inputs, kwargs)
+            y = dispatch(ufunc, [as_operand(x) for x in inputs], kwargs)
         elif (method, ufunc) in UFUNC_METHODS:
             y = dispatch(UFUNC_METHODS[method, ufunc], inputs, {"axis": 0, **kwargs})
         elif method == "outer":
             a, b = inputs
-            y = dispatch(ufunc, (a[(..., *(None,) * np.ndim(b))], b), kwargs)
+            y = dispatch(ufunc, (np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b), kwargs)
         else:
             raise TypeError(
                 f"{name_of(ufunc)}.{method} has no derivative rule in sophia_ref: use a function that has one"
@@ -174,12 +193,18 @@ class Box:
 
     # -- looking like an ndarray ---------------------------------------------------------------------------------------
 
-    shape = property(lambda self: np.shape(self.value))
-    ndim = property(lambda self: len(np.shape(self.value)))
-    size = property(lambda self: np.size(self.value))
+    shape = property(lambda self: self.value.shape)
+    strides = property(lambda self: self.value.strides)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
     dtype = property(lambda self: self.value.dtype)
     T = property(lambda self: dispatch(np.transpose, (self,), {}))
     mT = property(lambda self: dispatch(np.swapaxes, (self, -1, -2), {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(np.ndarray, name):
+            raise AttributeError(f"ndarray.{name} has no derivative rule in sophia_ref: use a function that has one")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(level {self.level}, {self.value!r})"
@@ -193,8 +218,20 @@ class Box:
     def __bool__(self) -> bool:
         return bool(self.value)
 
+    def __copy__(self) -> Any:
+        return dispatch(np.copy, (self,), {})
+
+    def __deepcopy__(self, memo: Any) -> Any:  # the values, not the tape
+        return dispatch(np.copy, (self,), {})
+
+    def __floordiv__(self, other: Any) -> Any:
+        return strip(self) // strip(other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return other // strip(self)
+
     def __getitem__(self, index: Any) -> Any:
-        if any(isinstance(part, Box) for part in (index if isinstance(index, tuple) else (index,))):
+        if isinstance(index, Box) or (type(index) is tuple and any(isinstance(part, Box) for part in index)):
             raise TypeError(
                 f"a {type(self).__name__} cannot be an index: indices are integers, which have no derivative"
             )
@@ -202,6 +239,14 @@ class Box:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.assign(index, value)
+
+    def fill(self, value: Any) -> None:
+        """As of ndarray, in place: for Dual only."""
+        self.assign(..., value)
+
+    def sort(self, axis: int = -1) -> None:
+        """As of ndarray, in place: for Dual only; np.sort gives a new array."""
+        self.assign(..., dispatch(np.sort, (self, axis), {}))
 
     def astype(self, dtype: Any, **kwargs: Any) -> Any:
         """A cast between floating types; to an integer or boolean it gives a plain array, whose derivative is zero."""
@@ -213,64 +258,49 @@ class Box:
     def transpose(self, *axes: Any) -> Any:
         return dispatch(np.transpose, (self, axes[0] if len(axes) == 1 else axes or None), {})
 
-    def flatten(self) -> Any:
-        return dispatch(np.copy, (dispatch(np.ravel, (self,), {}),), {})
+    def flatten(self, order: Any = "C") -> Any:
+        return dispatch(np.copy, (dispatch(np.ravel, (self, order), {}),), {})
 
 
 def _refuse(operation: str) -> Callable[..., Any]:
     def method(self: Box, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            f"{operation} of a {type(self).__name__} would drop its derivative: keep it an array up to the loss"
+            f"{operation} of a {type(self).__name__} would drop its derivative: keep it an array up to the loss, and "
+            f"use NumPy's functions, not those of math"
         )
 
     return method
 
 
-for _name in ("__float__", "__int__", "__complex__", "__index__", "item", "tolist"):
+for _name in ("__float__", "__int__", "__complex__", "__index__", "__reduce__", "item", "tolist"):
     setattr(Box, _name, _refuse(_name.strip("_")))
 
-UFUNC_METHODS: dict[tuple[str, Any], Callable[..., Any]] = {
-    ("reduce", np.add): np.sum,
-    ("reduce", np.multiply): np.prod,
-    ("reduce", np.maximum): np.max,
-    ("reduce", np.minimum): np.min,
-    ("reduce", np.logical_and): np.all,
-    ("reduce", np.logical_or): np.any,
-    ("accumulate", np.add): np.cumsum,
-}
-
-OPERATORS = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power, "matmul": np.matmul,
-    "mod": np.remainder, "floordiv": np.floor_divide,
+# Operators are called as operators: on NumPy scalars they are ten times faster than the ufuncs. rules/elementwise.py
+# and rules/linalg.py give them the ufuncs' rules.
+OPERATORS: dict[Callable[..., Any], np.ufunc] = {
+    operator.add: np.add, operator.sub: np.subtract, operator.mul: np.multiply, operator.truediv: np.divide,
+    operator.mod: np.remainder, operator.pow: np.power, operator.matmul: np.matmul,
+    operator.neg: np.negative, operator.pos: np.positive, operator.abs: np.absolute,
 }  # fmt: skip
-COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 METHODS = (
     "sum", "prod", "mean", "var", "std", "max", "min", "cumsum", "ravel", "squeeze", "swapaxes", "repeat", "take",
-    "trace", "diagonal", "dot", "clip", "copy", "argmax", "argmin", "argsort", "nonzero", "any", "all", "round",
+    "trace", "diagonal", "dot", "clip", "copy", "conj", "argmax", "argmin", "argsort", "nonzero", "any", "all", "round",
+    "searchsorted",
 )  # fmt: skip
 
 
-def _operator(ufunc: Any, reverse: bool = False) -> Callable[..., Any]:
+def _binary(fun: Any) -> Callable[..., Any]:
+    return lambda self, other: call(fun, self, as_operand(other))
+
+
+def _reflected(fun: Any) -> Callable[..., Any]:
+    return lambda self, other: call(fun, as_operand(other), self)
+
+
+def _in_place(fun: Any) -> Callable[..., Any]:
     def method(self: Box, other: Any) -> Any:
-        if isinstance(other, list | tuple):
-            other = np.asarray(other)
-        if ufunc is np.power and not reverse and type(other) in (int, float) and other == 2:
-            return call(np.square, self)  # as ndarray's own ** does
-        return call(ufunc, other, self) if reverse else call(ufunc, self, other)
-
-    return method
-
-
-def _in_place(ufunc: Any) -> Callable[..., Any]:
-    def method(self: Box, other: Any) -> Any:
-        result = call(ufunc, self, other)
+        result = call(fun, self, as_operand(other))
         if isinstance(strip(self), np.generic):  # a NumPy scalar: += makes a new one there too
             return result
         self.assign(..., result)
@@ -279,18 +309,23 @@ def _in_place(ufunc: Any) -> Callable[..., Any]:
     return method
 
 
+def _comparison(fun: Any) -> Callable[..., Any]:
+    return lambda self, other: fun(strip(self), strip(other))
+
+
 def _method(fun: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: dispatch(fun, (self, *args), kwargs)
 
 
-for _name, _ufunc in OPERATORS.items():
-    setattr(Box, f"__{_name}__", _operator(_ufunc))
-    setattr(Box, f"__r{_name}__", _operator(_ufunc, reverse=True))
-    setattr(Box, f"__i{_name}__", _in_place(_ufunc))
-for _name, _ufunc in COMPARISONS.items():
-    setattr(Box, f"__{_name}__", _operator(_ufunc))
-for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute}.items():
-    setattr(Box, f"__{_name}__", lambda self, ufunc=_ufunc: call(ufunc, self))
+for _fun, _ufunc in OPERATORS.items():
+    if _ufunc.nin == 1:
+        setattr(Box, f"__{_fun.__name__}__", lambda self, fun=_fun: call(fun, self))
+    else:
+        setattr(Box, f"__{_fun.__name__}__", _binary(_fun))
+        setattr(Box, f"__r{_fun.__name__}__", _reflected(_fun))
+        setattr(Box, f"__i{_fun.__name__}__", _in_place(_fun))
+for _name in COMPARISONS:
+    setattr(Box, f"__{_name}__", _comparison(getattr(operator, _name)))
 for _name in METHODS:
     setattr(Box, _name, _method(getattr(np, _name)))
 

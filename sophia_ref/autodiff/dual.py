@@ -3,27 +3,37 @@
     Dual(x, dx)   stands for   x + eps dx   with   eps^2 = 0
 
 Whatever happens to x happens to first order in eps to dx as well. Nothing is remembered, so writing in place is exact:
-both parts are overwritten. A Dual may be a view of another Dual, exactly as an ndarray may.
+both parts are overwritten. A Dual may be a view of another Dual, exactly as an ndarray may; for that, value and tangent
+always have the same memory layout, so that an operation gives a view of both or a copy of both.
 """
 
 from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import Box, Rule
+from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, refuse_complex
 
 
 class Dual(Box):
-    """An array and its tangent, both of one shape and dtype, at one level of differentiation."""
+    """An array and its tangent, both of one shape, dtype and memory layout, at one level of differentiation."""
 
     __slots__ = ("tangent",)
 
     def __init__(self, value: Any, tangent: Any, level: int) -> None:
         self.value, self.tangent, self.level = value, tangent, level
 
-    def lift(self, rule: Rule, y: Any, args: Any, values: Any, kwargs: Any) -> "Dual":
-        tangents = tuple(arg.tangent if isinstance(arg, Dual) and arg.level == self.level else None for arg in args)
-        return Dual(y, rule.tangent(tangents, y, *values, **kwargs), self.level)
+    def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Dual":
+        tangents = [None] * len(args)
+        for i in boxed:
+            tangents[i] = args[i].tangent
+        dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
+        if y.dtype.kind == "c":
+            refuse_complex(fun)
+        if dy.dtype != y.dtype:
+            dy = call(astype, dy, y.dtype)
+        if y.ndim > 1 and dy.strides != y.strides:
+            dy = laid_out_like(dy, y)
+        return Dual(y, dy, self.level)
 
     def parts(self, other: Any) -> tuple[Any, Any]:
         """Value and tangent of `other` at this level; a constant's tangent is zero."""
@@ -38,6 +48,14 @@ class Dual(Box):
         value, tangent = self.parts(operand)
         ufunc.at(self.value, index, value)
         ufunc.at(self.tangent, index, tangent)
+
+
+def laid_out_like(dy: Any, y: Any) -> Any:
+    """dy with its axes in memory in the order of y's. An axis of length 1 has no place in memory."""
+    if all(m == n for m, n, length in zip(dy.strides, y.strides, y.shape, strict=True) if length > 1):
+        return dy
+    order = np.argsort([-stride for stride in y.strides], kind="stable")
+    return np.transpose(np.copy(np.transpose(dy, order), "C"), np.argsort(order))
 
 
 def buffer_like(make: Any, x: Any, args: Any, kwargs: Any) -> Any:

@@ -5,8 +5,8 @@ in, which came out, and a function from the cotangents of the results to the cot
 reads the lines backward (Linnainmaa 1970; Griewank and Walther, Evaluating Derivatives, 2008, chapter 3).
 
 What a line needs later it keeps. The value of a Var cannot change, since writing into a Var is refused. A constant
-array could be changed by its owner between forward and backward: so a writeable one is copied, and one with
-`flags.writeable == False` is kept as it is. Mark large data arrays read-only, and nothing is copied.
+array could be changed by its owner between forward and backward: so a writeable one is copied, and one that nobody can
+write to is kept as it is. Mark large data arrays with `data.flags.writeable = False`, and nothing is copied.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import Box, InPlaceError, Rule, levels, top_box
+from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, levels, refuse_complex
 
 
 class Tape:
@@ -24,7 +24,7 @@ class Tape:
     def __init__(self) -> None:
         self.level = next(levels)
         self.size = 0
-        self.lines: list[tuple[range, bool, list[int], Callable[..., Any]]] = []
+        self.lines: list[tuple[range | int, list[int], Callable[..., Any]]] = []
 
     def var(self, value: Any) -> "Var":
         self.size += 1
@@ -32,20 +32,25 @@ class Tape:
 
     def record(self, y: Any, parents: list[int], pullback: Callable[..., Any]) -> Any:
         """Append a line. `pullback` gets the cotangent of y; if y is a tuple, a tuple of them, None where unused."""
-        start = self.size
-        result = tuple(self.var(item) for item in y) if isinstance(y, tuple) else self.var(y)
-        self.lines.append((range(start, self.size), isinstance(y, tuple), parents, pullback))
-        return result
+        if not isinstance(y, tuple):
+            self.lines.append((self.size, parents, pullback))
+            return self.var(y)
+        self.lines.append((range(self.size, self.size + len(y)), parents, pullback))
+        return tuple(self.var(item) for item in y)
 
     def pull(self, index: int, y_bar: Any) -> dict[int, Any]:
         """Cotangents of the Vars that Var number `index` depends on, given its own; called any number of times."""
         cotangents = {index: y_bar}
-        for outputs, several, parents, pullback in reversed(self.lines):
-            bars = tuple(cotangents.pop(output, None) for output in outputs)
-            if all(bar is None for bar in bars):
-                continue
-            for parent, bar in zip(parents, pullback(bars if several else bars[0]), strict=True):
-                cotangents[parent] = cotangents[parent] + bar if parent in cotangents else bar  # fan-out adds
+        for output, parents, pullback in reversed(self.lines):
+            if isinstance(output, int):
+                bar = cotangents.pop(output, None)
+                used = bar is not None
+            else:
+                bar = tuple(cotangents.pop(i, None) for i in output)
+                used = any(item is not None for item in bar)
+            if used:
+                for parent, term in zip(parents, pullback(bar), strict=True):
+                    cotangents[parent] = cotangents[parent] + term if parent in cotangents else term  # fan-out adds
         return cotangents
 
 
@@ -57,12 +62,17 @@ class Var(Box):
     def __init__(self, value: Any, tape: Tape, index: int) -> None:
         self.value, self.tape, self.index, self.level = value, tape, index, tape.level
 
-    def lift(self, rule: Rule, y: Any, args: Any, values: Any, kwargs: Any) -> "Var":
-        boxed = [i for i, arg in enumerate(args) if isinstance(arg, Var) and arg.level == self.level]
-        kept = tuple(value if i in boxed else keep(value) for i, value in enumerate(values))
+    def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Var":
+        if y.dtype.kind == "c":
+            refuse_complex(fun)
+        if len(boxed) < len(values) or kwargs:
+            values = [value if i in boxed else keep(value) for i, value in enumerate(values)]
+            kwargs = {key: keep(value) for key, value in kwargs.items()}
+        cotangent = RULES[fun].cotangent
 
         def pullback(y_bar: Any) -> list[Any]:
-            return [rule.cotangent(i, y_bar, y, *kept, **kwargs) for i in boxed]
+            bars = [cotangent(i, y_bar, y, *values, **kwargs) for i in boxed]
+            return [like(bar, values[i]) for i, bar in zip(boxed, bars, strict=True)]
 
         result: Var = self.tape.record(y, [args[i].index for i in boxed], pullback)
         return result
@@ -75,11 +85,21 @@ class Var(Box):
         )
 
 
+def like(bar: Any, value: Any) -> Any:
+    """A cotangent in the dtype of what it belongs to: a float64 constant does not make a float32 gradient float64."""
+    return bar if bar.dtype == value.dtype else call(astype, bar, value.dtype)
+
+
 def keep(value: Any) -> Any:
     """A constant as the tape keeps it: copied if its owner could still change it."""
-    if isinstance(value, np.ndarray) and value.flags.writeable and value.ndim:
-        return value.copy()
+    if isinstance(value, np.ndarray):
+        return value.copy() if may_change(value) else value
     return type(value)(keep(item) for item in value) if type(value) in (tuple, list) else value
+
+
+def may_change(array: Any) -> bool:
+    """Whether someone could write to it: to the array itself, or to one that it is a view of."""
+    return isinstance(array, np.ndarray) and (array.flags.writeable or may_change(array.base))
 
 
 def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,38 +111,72 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
 
     Both are plain NumPy. One pair gives every derivative: a gradient calls `backward`; a tangent, and so the
     Hessian-vector product, pushes Dual arrays through both. Inside them np.asarray does not work (it would drop
-    tangents); use x.copy() and np.empty_like(x, shape=...). Neither may change its arguments, `saved` or `y_bar`. A
-    backward that writes in place cannot be taped itself (reverse over reverse).
+    tangents); use x.copy() and np.empty_like(x, shape=...). Neither may change its arguments, `saved` or `y_bar`:
+    arguments and y_bar arrive read-only. A backward that writes in place cannot be taped itself (reverse over reverse).
 
-    Raises TypeError or ValueError, naming the function, if `backward` returns the wrong number, kind or shape of
-    cotangents.
+    Raises TypeError or ValueError, naming the function, if `forward` returns no pair or takes a variable that is not
+    among its arguments, and if `backward` returns the wrong number, kind or shape of cotangents.
     """
     name = getattr(forward, "__name__", "primitive")
 
     @wraps(forward)
     def apply(*args: Any) -> Any:
-        top = top_box(args)
+        top = max((arg for arg in args if isinstance(arg, Box)), key=lambda box: box.level, default=None)
         if not isinstance(top, Var):  # plain arrays, or Duals, which pass through the plain code
-            return forward(*args)[0]
+            return split_pair(name, forward(*args))[0]
         boxed = [i for i, arg in enumerate(args) if isinstance(arg, Var) and arg.level == top.level]
-        values = [arg.value if i in boxed else arg for i, arg in enumerate(args)]
-        y, saved = forward(*values)
+        values = [locked(arg.value if i in boxed else keep(arg)) for i, arg in enumerate(args)]
+        y, saved = split_pair(name, forward(*values))
 
         def pullback(y_bar: Any) -> list[Any]:
-            bars = backward(saved, y_bar)
+            bars = backward(saved, tuple(map(locked, y_bar)) if isinstance(y_bar, tuple) else locked(y_bar))
             if not isinstance(bars, tuple) or len(bars) != len(args):
+                got = f"{len(bars)} of them" if isinstance(bars, tuple) else type(bars).__name__
                 raise TypeError(
-                    f"the backward of {name} must return a tuple of {len(args)} cotangents, one per argument; "
-                    f"got {type(bars).__name__}"
+                    f"the backward of {name} must return a tuple of {len(args)} cotangents, one per argument; got {got}"
                 )
             for i in boxed:
-                if np.shape(bars[i]) != np.shape(values[i]) or bars[i] is None:
+                if bars[i] is None or np.shape(bars[i]) != values[i].shape:
+                    got = "None" if bars[i] is None else f"shape {np.shape(bars[i])}"
                     raise ValueError(
-                        f"the backward of {name} must return a cotangent of shape {np.shape(values[i])} for "
-                        f"argument {i}; got {'None' if bars[i] is None else f'shape {np.shape(bars[i])}'}"
+                        f"the backward of {name} must return a cotangent of shape {values[i].shape} for argument {i}; "
+                        f"got {got}"
                     )
-            return [bars[i] for i in boxed]
+            return [like(as_array(bars[i]), values[i]) for i in boxed]
 
+        level = top.level
+        y = tuple(output(name, level, item) for item in y) if isinstance(y, tuple) else output(name, level, y)
         return top.tape.record(y, [args[i].index for i in boxed], pullback)
 
     return apply
+
+
+def split_pair(name: str, pair: Any) -> tuple[Any, Any]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(f"the forward of {name} must return a pair (y, saved), got {type(pair).__name__}")
+    return pair
+
+
+def output(name: str, level: int, y: Any) -> Any:
+    """What a forward returned, as an array."""
+    if isinstance(y, Box) and y.level >= level:
+        raise TypeError(
+            f"the forward of {name} uses a variable that is not among its arguments, or is inside a list or dict: "
+            f"its derivative would be lost. Make it an argument of its own"
+        )
+    y = as_array(y)
+    if y.dtype.kind not in "fiub":
+        raise TypeError(f"the forward of {name} must return real arrays, got {y.dtype}")
+    return y
+
+
+def as_array(x: Any) -> Any:
+    return x if isinstance(x, Box | np.ndarray | np.generic) else np.asarray(x)[()]
+
+
+def locked(x: Any) -> Any:
+    """x, read-only: hand-written code that overwrites what others still need gets NumPy's error."""
+    if isinstance(x, np.ndarray):
+        x = x.view()
+        x.flags.writeable = False
+    return x

@@ -1,0 +1,28 @@
+"""The tables: how every NumPy function that losses are made of differentiates.
+
+Four kinds of entry, from the plainest on:
+
+    elementwise   y_j depends on x_j only. One map (d, y, *args) -> d * dy/dx serves both directions, since a diagonal
+                  matrix is its own transpose; broadcasting is undone on the way back.
+    linear        y = A x. The tangent is the function itself applied to dx; the cotangent, A^T y_bar, is written out.
+    other         both directions written out. X_bar denotes the cotangent of X.
+    composite     written with functions that have rules. No derivative to get wrong.
+
+kinds.py has the kinds, elementwise.py, reductions.py, structure.py and linalg.py the tables; importing this fills them.
+
+Where a function has no derivative, it gets
+
+    maximum, minimum, clip, max, min at a tie   equal shares
+    sort at a tie                               the order of the equal entries is kept
+    abs at 0                                    0
+    norm, std, hypot where they are 0           0, their subgradient of least norm, and second derivative 0
+    sqrt at 0                                   infinity, with NumPy's warning, as 1 / 0 has
+    x^n at x = n = 0                            0, and the slope in n at x = 0 is 0
+    eigenvectors of equal eigenvalues           NaN; eigenvalues have their mean slope
+    det, slogdet, inv, solve at a singular      numpy.linalg.LinAlgError
+    rounding, comparison, sign, argmax          plain arrays, which have derivative 0
+"""
+
+from sophia_ref.autodiff.rules import elementwise, linalg, reductions, structure
+
+__all__ = ["elementwise", "linalg", "reductions", "structure"]
