@@ -70,8 +70,8 @@ class _Guard:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.oracle, name)
 
-    def _sound(self, answer: Array, axes: int = 1) -> Array:
-        """The answer, finite; its last `axes` axes belong to one row."""
+    def sound(self, answer: Array, axes: int = 1) -> Array:
+        """The answer, finite: a row with anything else is lost. Its last `axes` axes belong to one row."""
         finite = np.isfinite(answer)
         if finite.all():
             return answer
@@ -81,7 +81,7 @@ class _Guard:
     def grad(self) -> Array:
         g = self.oracle.grad()
         self.lost |= np.isnan(self.oracle.loss())  # log of a negative number has a derivative nevertheless
-        g = self._sound(g)
+        g = self.sound(g)
         if self.clip_norm is None:
             return g
         too_long = np.linalg.norm(g, axis=-1, keepdims=True) > self.clip_norm
@@ -94,20 +94,20 @@ class _Guard:
         return np.where(too_long, self.clip_norm * g_unit, g)
 
     def hvp(self, v: Array) -> Array:
-        return self._sound(self.oracle.hvp(v))
+        return self.sound(self.oracle.hvp(v))
 
     def hessian(self) -> Array:
-        return self._sound(self.oracle.hessian(), axes=2)
+        return self.sound(self.oracle.hessian(), axes=2)
 
     def hessian_diag(self) -> Array:
-        return self._sound(self.oracle.hessian_diag())
+        return self.sound(self.oracle.hessian_diag())
 
     def sampled_grad(self) -> tuple[Array, Any]:
         g, B = self.oracle.sampled_grad()
-        return self._sound(g), B
+        return self.sound(g), B
 
     def curvature(self, estimator: Any) -> Array:
-        return self._sound(self.oracle.curvature(estimator))
+        return self.sound(self.oracle.curvature(estimator))
 
 
 def run(
@@ -197,10 +197,10 @@ def run(
             if step is None:
                 break
             cost += spent
-            now_lost = guard.lost | ~np.isfinite(step.theta).all(axis=-1)
-            diverged_at[now_lost & ~lost] = t + 1
-            clipped_steps += guard.norm_clipped & ~now_lost
-            lost, terms = now_lost, step.terms
+            guard.sound(step.theta)
+            diverged_at[guard.lost & ~lost] = t + 1
+            clipped_steps += guard.norm_clipped & ~guard.lost
+            lost, terms = guard.lost, step.terms
             if not lost.all():
                 theta = frozen(np.where(lost[..., None], theta, step.theta) if lost.any() else step.theta)
                 state = step.state
