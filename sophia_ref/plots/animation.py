@@ -51,12 +51,22 @@ def animate(
     if np.shape(size) != (2,) or not all(isinstance(side, int) and side >= 300 for side in size):
         raise ValueError(f"size: {size!r}; expected width and height in pixels, two integers of at least 300")
     images = _frames(landscape, runs, frames, size)
-    palette = images[-1].quantize(COLOURS, Image.Quantize.MEDIANCUT)
+    palette = _palette(images[0], images[-1])
     first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
     durations = [FRAME] * len(rest) + [PAUSE]
     with replacing(path) as file:
         first.save(file, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
     return path
+
+
+def _palette(*images: Image.Image) -> Image.Image:
+    """The most frequent colours: they keep the flat ones exact, and the greys at the edges of letters are among them."""
+    pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in images])
+    codes, counts = np.unique(pixels @ np.array([1 << 16, 1 << 8, 1]), return_counts=True)
+    codes = codes[np.argsort(-counts, kind="stable")[:COLOURS]]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8).tobytes())
+    return palette
 
 
 def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[int, int]) -> list[Image.Image]:
@@ -75,6 +85,7 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
     canvas: Any = fig.canvas
     canvas.draw()
     ground = canvas.copy_from_bbox(fig.bbox)
+    clock = right.axvline(0, color=scheme.quiet, linewidth=0.7)
     trails, marks, heads, curves, tips, farewells = [], [], [], [], [], []
     for i, (run, path) in enumerate(drawn):
         style, wider = style_of(run.optimizer), 0.4 * (len(drawn) - 1 - i)
@@ -92,7 +103,7 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
         for i, (run, path) in enumerate(drawn):
             past, step = run.steps <= now, min(now, run.steps[-1])
             here = np.array([np.interp(now, run.steps, path[:, axis]) for axis in (0, 1)])
-            trails[i].set_data(*joined(inside_pieces(np.vstack([path[past], here]), box)[0]).T)
+            trails[i].set_data(*joined(inside_pieces(np.vstack([path[past], here]), box)).T)
             marks[i].set_data(*path[past & is_inside(path, box)].T)
             heads[i].set_data(*here[:, None])
             heads[i].set_visible(bool(is_inside(here, box)))
@@ -101,8 +112,9 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
             tips[i].set_data([step], [loss])
             if step == run.steps[-1] or not is_inside(here, box):
                 said += farewells[i]
+        clock.set_xdata([now, now])
         canvas.restore_region(ground)
-        for artist in [*trails, *marks, *heads, *curves, *tips, *said]:
+        for artist in [clock, *trails, *marks, *heads, *curves, *tips, *said]:
             artist.axes.draw_artist(artist)
         images.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
     return images

@@ -34,10 +34,11 @@ def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:
     ax.set_ylabel("loss")
     start, low, high = np.abs(starts).max() or np.abs(values).max(), values.min(), values.max()
     if low >= 0 and high > 100 * low:
-        ax.set_yscale("log")
         ax.set_ylim(max(values[values > 0].min(), start / FALL) / 2, min(high, RISE * start) * 2)
+        ax.set_yscale("log")
     elif np.abs(values).max() > RISE * start:
-        ax.set_ylim(max(low, -RISE * start), min(high, RISE * start))
+        low, high = max(low, -RISE * start), min(high, RISE * start)
+        ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     label_ends(ax)
     return ax
 
@@ -59,7 +60,7 @@ def band(ax: Axes, x: Any, curves: Any, name: Any) -> Axes:
     curves = np.where(np.isfinite(curves).all(axis=0), curves, np.nan)
     if len(curves) > 1:
         ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
-    ax.plot(x, curves.mean(axis=0), **style, linewidth=1.6, markersize=4, markevery=0.12)
+    ax.plot(x, curves.mean(axis=0), **style, linewidth=1.6, markersize=4, markevery=max(1, len(x) // 8))
     label_ends(ax)
     return ax
 

@@ -65,7 +65,7 @@ def paths(ax: Axes, runs: Run | Sequence[Run]) -> Axes:
     scheme, box = scheme_of(ax), np.array([ax.get_xlim(), ax.get_ylim()])
     drawn = checked_paths(runs)
     for i, (run, path) in enumerate(drawn):
-        style, pieces = style_of(run.optimizer), inside_pieces(path, box)[0]
+        style, pieces = style_of(run.optimizer), inside_pieces(path, box)
         wider = 0.4 * (len(drawn) - 1 - i)
         ax.plot(*joined(pieces).T, **line_look(style, wider), path_effects=halo(scheme, 3 + wider), zorder=2 + i / 100)
         steps = path[is_inside(path, box)]
@@ -92,7 +92,7 @@ def surface(ax3d: Any, landscape: Any, runs: Run | Sequence[Run]) -> Any:
         x, y, z, facecolors=rgb, rcount=RESOLUTION, ccount=RESOLUTION,
         shade=False, linewidth=0, antialiased=False, rasterized=True, zorder=0,
     )  # fmt: skip
-    lines = [joined(_dense(inside_pieces(path, box)[0])) for _, path in drawn]
+    lines = [joined(_dense(inside_pieces(path, box))) for _, path in drawn]
     steps = [path[is_inside(path, box)] for _, path in drawn]
     points = [points for points, *_ in _critical(landscape, scheme)]
     height = (float(z.min()), float(z.max()))
@@ -187,20 +187,25 @@ def is_inside(theta: Array, box: Array) -> Any:
     return ((theta >= box[:, 0]) & (theta <= box[:, 1])).all(axis=-1)
 
 
-def inside_pieces(path: Array, box: Array) -> tuple[Array, Array]:
-    """The pieces (k, 2, 2) of the path's segments that lie in the box, and where on the path each ends, (k,).
+def inside_pieces(path: Array, box: Array) -> Array:
+    """The pieces (k, 2, 2) of the path's segments that lie in the box, as far as the path's last step that does.
 
-    2.5 stands for half-way between path[2] and path[3]. Paths may leave the box and come back.
+    Paths may leave and come back; what swings through after it has left for good is not shown.
     """
-    a, b = path[:-1, None, :], path[1:, None, :]
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        # a + s (b - a) meets the low and the high side at s (n, side, axis), which is 0 / 0 for one that runs along it
-        s = (box.T - a) / (b - a)
-        s = np.sort(np.where(np.isnan(s), [[-np.inf], [np.inf]], s), axis=1)
-        enter, leave = s[:, 0].max(axis=1).clip(min=0), s[:, 1].min(axis=1).clip(max=1)
-        seen = np.flatnonzero((enter <= leave) & np.isfinite(b - a).all(axis=(1, 2)))
-    ends = np.stack([enter, leave], axis=1)[seen, :, None]
-    return a[seen] + ends * (b - a)[seen], seen + leave[seen]
+    path = path[: last_inside(path, box) + 2].clip(-1e100, 1e100)  # so that no difference overflows
+    a, step = path[:-1, None, :], np.diff(path, axis=0)[:, None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # a + s step meets the low and the high side at s (n, side, axis), which is 0 / 0 for one that it runs along
+        s = (box.T - a) / step
+    s = np.sort(np.where(np.isnan(s), [[-np.inf], [np.inf]], s), axis=1)
+    enter, leave = s[:, 0].max(axis=1).clip(min=0), s[:, 1].min(axis=1).clip(max=1)
+    seen = enter <= leave
+    return a[seen] + np.stack([enter, leave], axis=1)[seen, :, None] * step[seen]
+
+
+def last_inside(path: Array, box: Array) -> int:
+    """Index of the path's last point in the box, -1 if there is none."""
+    return int(np.flatnonzero(is_inside(path, box)).max(initial=-1))
 
 
 def joined(pieces: Array) -> Array:
@@ -284,20 +289,20 @@ def leaving(ax: Axes, run: Run, path: Array) -> list[Any]:
     """The run's name where it left, if its path (n, 2) ends outside the axes or it diverged, and an arrow; both are
     returned."""
     box = np.array([ax.get_xlim(), ax.get_ylim()])
-    pieces, ends = inside_pieces(path, box)
-    stays = bool(is_inside(path[-1], box))
-    if not len(pieces) or (stays and run.diverged_at is None):
+    last = last_inside(path, box)
+    stays = last == len(path) - 1
+    if last == -1 or (stays and run.diverged_at is None):
         return []
     style, scheme = style_of(run.optimizer), scheme_of(ax)
-    before, edge = ax.transLimits.transform(pieces[-1])
-    step = int(run.steps[int(np.ceil(ends[-1]))])
-    what = f"leaves at step {step}" if run.diverged_at is None else f"diverges at step {run.diverged_at}"
+    before, edge = ax.transLimits.transform([path[last]] * 2 if stays else inside_pieces(path, box)[-1])
+    what = "leaves" if run.diverged_at is None else "diverges"
+    step = run.steps[last + 1] if run.diverged_at is None else run.diverged_at
     inwards, texts = 1 - 2 * edge, [text for text in ax.texts if text.get_gid() == "leaving"]
     near = sum(bool((np.abs(text.xy - edge) < (0.6, 0.3)).all()) for text in texts)  # type: ignore[attr-defined]
     label = ax.annotate(
-        f"{style['label']} {what}", edge, xycoords="axes fraction", textcoords="offset points",
+        f"{style['label']} {what} at step {step}", edge, xycoords="axes fraction", textcoords="offset points",
         xytext=14 * inwards + [0, 17 * near * np.sign(inwards[1])], gid="leaving", fontsize=8, zorder=6,
-        ha="right" if edge[0] > 0.5 else "left", va="top" if edge[1] > 0.5 else "bottom", color=scheme.ink,
+        ha=("left", "center", "right")[int(2.99 * edge[0])], va="top" if edge[1] > 0.5 else "bottom", color=scheme.ink,
         bbox={"boxstyle": "round", "facecolor": scheme.paper, "edgecolor": style["color"], "alpha": 0.9},
     )  # fmt: skip
     if stays:

@@ -137,6 +137,7 @@ def label_ends(ax: Axes) -> None:
     """
     for artist in [artist for artist in (*ax.texts, *ax.lines) if artist.get_gid() == "end"]:
         artist.remove()
+    ax.autoscale_view()  # or the limits would be those before the last line
     lines = {str(line.get_label()): line for line in ax.lines if not str(line.get_label()).startswith("_")}
     ends = []
     for line in lines.values():
