@@ -466,7 +466,7 @@ ESTIMATORS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=range(len(ESTIMATORS)))
 @pytest.mark.parametrize("lead", [(), (4,), (2, 3)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_estimates_have_the_shape_and_dtype_of_theta(estimator, lead, dtype):
