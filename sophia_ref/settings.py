@@ -69,20 +69,20 @@ TOYS: dict[str, Callable[[float, float], Optimizer]] = {
     "clipped-newton": lambda size, curvature: ClippedNewton(1.0, rho=0.1 * size),
 }
 
-# lr is the peak of a schedule: the best of three or four on 300 steps of the 30k preset. The rest are the papers'
-# settings. Curvature is estimated on the shares of a batch that the Sophia paper takes, 32 and 240 of 480 sequences.
+# lr is the peak of a schedule: the best of a coarse grid for 300 to 1,000 steps of the 30k preset. The rest are the
+# papers' settings. Curvature is estimated on the shares of a batch that the Sophia paper takes, 32 and 240 of 480 sequences.
 # Newton's dense Hessian is out of reach.
 LANGUAGE: dict[str, Any] = {
-    "sophia-g": SophiaG(3e-3, weight_decay=0.2, estimator=on_part(gnb, 1 / 2)),
-    "sophia-h": SophiaH(3e-3, weight_decay=0.2, estimator=on_part(hutchinson, 1 / 15)),
+    "sophia-g": SophiaG(1e-3, weight_decay=0.2, estimator=on_part(gnb, 1 / 2)),
+    "sophia-h": SophiaH(1e-3, weight_decay=0.2, estimator=on_part(hutchinson, 1 / 15)),
     "adam": Adam(1e-2, beta2=0.95),
     "adamw": AdamW(1e-2, beta2=0.95, weight_decay=0.1),
     "adahessian": AdaHessian(0.1),
     "lion": Lion(3e-3, beta1=0.95, beta2=0.98, weight_decay=0.2),
     "gd": GradientDescent(1.0),
     "momentum": Momentum(0.3),
-    "signgd": SignGD(1e-3),
-    "signum": Signum(1e-3, weight_decay=0.2),
+    "signgd": SignGD(3e-3),
+    "signum": Signum(3e-3, weight_decay=0.2),
 }
 
 ESTIMATORS = {

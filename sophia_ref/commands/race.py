@@ -40,7 +40,9 @@ def row(landscape: Any, name: str, run: Run) -> tuple[str, ...]:
     """The cells of HEADER for one run. The loss is without noise."""
     arrival, where = _arrival(landscape, run)
     x, y = run.theta
-    cost, loss = f"{run.cost[arrival]:.4g}", f"{landscape.f(run.theta):.3g}"
+    with np.errstate(over="ignore", invalid="ignore"):  # where a diverged run was last
+        loss = f"{landscape.f(run.theta):.3g}"
+    cost = f"{run.cost[arrival]:.4g}"
     return name, f"{run.optimizer.lr:.3g}", str(run.steps[arrival]), cost, f"({x:.3g}, {y:.3g})", loss, where
 
 

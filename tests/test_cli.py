@@ -1,0 +1,490 @@
+"""The command, as a user meets it: what it prints, what it writes, and what it says to mistakes."""
+
+import csv
+import itertools
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import sophia_ref as sr
+from sophia_ref.cli import main
+from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
+from toy_problems.landscapes import REGISTRY
+from toy_problems.transformer import PRESETS, TinyGPT
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m", "sophia_ref"]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """An empty folder and a terminal of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A text of 700 characters."""
+    path = tmp_path / "book.txt"
+    path.write_text("to be, or not to be, that is the question: " * 16 + "whether 'tis")
+    return str(path)
+
+
+@pytest.fixture
+def no_picture(monkeypatch):
+    """Pictures take a second each."""
+    monkeypatch.setattr("sophia_ref.plots.race_figure", lambda landscape, runs: None)
+    monkeypatch.setattr("sophia_ref.plots.save", lambda figure, path: path)
+
+
+def table(out, name):
+    """The words of the line that begins with this name."""
+    (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
+    return line.split()
+
+
+def read_log(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def interrupt(process):
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    return out, err
+
+
+def start(*argv):
+    """The command as a process that Ctrl-C reaches, even where the tests run in the background."""
+
+    def listen():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *argv], text=True, preexec_fn=listen, **pipes)
+
+
+# -- list --------------------------------------------------------------------------------------------------------------
+
+
+def test_list_names_everything_once_within_80_columns(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first_words = [line.split()[0] for line in lines if line]
+    for name in [*REGISTRY, *OPTIMIZERS, *ESTIMATORS, *PRESETS]:
+        assert first_words.count(name) == 1
+    assert max(map(len, lines)) <= 80
+
+
+def test_list_says_what_races_and_what_trains(capsys):
+    main(["list"])
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
+    header = lines["OPTIMIZER"]
+    for name in OPTIMIZERS:
+        for use, able in (("races", TOYS), ("trains", LANGUAGE)):
+            assert lines[name][header.index(use) :].startswith("yes") == (name in able)
+
+
+def test_list_counts_parameters_and_critical_points(capsys):
+    main(["list"])
+    out = capsys.readouterr().out
+    assert table(out, "gpt2-small")[1] == "124,373,760"
+    assert table(out, "himmelblau")[-3:] == ["4", "4", "1"]
+
+
+def test_the_tables_of_settings_fit_together():
+    assert set(OPTIMIZERS) == set(TOYS) | set(LANGUAGE)
+    assert all(callable(getattr(sr, name)) for name in ESTIMATORS)
+
+
+def test_help_and_list_start_without_what_only_the_others_need():
+    code = """
+        import sys
+        from sophia_ref.cli import main
+        main(["list"]), main(["race", "--help"])
+        assert not {"matplotlib", "scipy", "tqdm", "PIL"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, stdout=subprocess.DEVNULL)
+
+
+# -- race --------------------------------------------------------------------------------------------------------------
+
+
+def test_race_tells_where_newton_and_gradient_descent_end_on_a_quadratic(capsys, no_picture):
+    assert main(["race", "booth", "--optimizers", "newton", "gd", "--lr", "gd=0.05", "--steps", "20"]) == 0
+    out = capsys.readouterr().out
+    # (x + 2 y - 7)^2 + (2 x + y - 5)^2 has H = [[10, 8], [8, 10]]: Newton is there after one step, for a gradient and
+    # two products, and gradient descent contracts by 1 - 0.05 * 18 and 1 - 0.05 * 2 along (1, 1) and (1, -1)
+    assert table(out, "newton") == ["newton", "1", "1", "7", "(1,", "3)", "0", "global", "minimum"]
+    u, v = (-9 + 3) / 2 * 0.1**20, (-9 - 3) / 2 * 0.9**20
+    x, y = 1 + u + v, 3 + u - v
+    distance = math.hypot(x - 1, y - 3)
+    loss = (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2
+    expected = f"gd 0.05 20 20 ({x:.3g}, {y:.3g}) {loss:.3g} {distance:.2g} from a minimum"
+    assert table(out, "gd") == expected.split()
+
+
+def test_race_knows_the_saddle_from_the_spurious_and_the_global_minimum(capsys, no_picture):
+    main(["race", "sophia_fig2", "--optimizers", "newton", "saddle-free"])
+    out = capsys.readouterr().out
+    assert table(out, "newton")[-1:] == ["saddle"]
+    assert table(out, "saddle-free")[-2:] == ["global", "minimum"]
+    main(["race", "sophia_fig2", "--optimizers", "sophia", "--start", "-0.5", "0"])
+    assert table(capsys.readouterr().out, "sophia")[-2:] == ["local", "minimum"]
+
+
+def test_race_counts_steps_from_when_a_run_stays_and_not_from_when_it_passes(capsys, no_picture):
+    argv = ["race", "separable_valley", "--start", "1", "0", "--optimizers", "momentum", "--lr", "momentum=0.05"]
+    assert main([*argv, "--steps", "200"]) == 0
+    x, m, path = 1.0, 0.0, [1.0]  # x^2 / 2 along the floor: heavy-ball momentum 0.9 swings through the minimum
+    for _ in range(200):
+        m = 0.9 * m + x
+        x -= 0.05 * m
+        path.append(x)
+    away = [t for t, x in enumerate(path) if abs(x) > 0.01]
+    assert away != list(range(len(away)))
+    assert int(table(capsys.readouterr().out, "momentum")[2]) == away[-1] + 1
+
+
+def test_race_writes_the_picture_and_the_animation_where_it_says(capsys, tmp_path):
+    assert main(["race", "sophia_fig2", "--steps", "8", "--output", "deep/er", "--animate"]) == 0
+    said = re.findall(r"wrote (.*)", capsys.readouterr().out)
+    assert said == [str(Path("deep/er/race_sophia_fig2.png")), str(Path("deep/er/race_sophia_fig2.gif"))]
+    assert sorted(p.name for p in (tmp_path / "deep/er").iterdir()) == ["race_sophia_fig2.gif", "race_sophia_fig2.png"]
+    with Image.open(said[0]) as picture:
+        assert picture.size[0] >= 800
+    with Image.open(said[1]) as gif:
+        assert gif.n_frames > 4
+    assert os.path.getsize(said[1]) < 300_000
+
+
+@pytest.mark.parametrize(("name", "magic"), [("a.svg", b"<?xml"), ("b.pdf", b"%PDF")])
+def test_race_writes_the_kind_of_picture_that_the_name_asks_for(name, magic):
+    assert main(["race", "booth", "--optimizers", "newton", "--steps", "2", "--output", name]) == 0
+    assert Path(name).read_bytes().startswith(magic)
+
+
+def test_noise_depends_on_the_seed_alone(capsys, no_picture):
+    def race(*options):
+        main(["race", "booth", "--optimizers", "gd", "--steps", "5", *options])
+        return capsys.readouterr().out
+
+    assert race("--noise", "2", "--seed", "1") == race("--noise", "2", "--seed", "1")
+    assert race("--noise", "2", "--seed", "1") != race("--noise", "2", "--seed", "2")
+    assert race("--seed", "1") == race("--seed", "2") == race()
+
+
+def test_a_race_in_which_one_diverges_goes_on_and_says_so(capsys):
+    assert main(["race", "rosenbrock", "--optimizers", "gd", "newton", "--lr", "gd=1"]) == 0
+    captured = capsys.readouterr()
+    assert table(captured.out, "gd")[-1] == "diverged"
+    assert table(captured.out, "newton")[-2:] == ["global", "minimum"]
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_every_racer_gets_through_figure_2_with_a_line_of_80_columns(name, capsys, no_picture):
+    assert main(["race", "sophia_fig2", "--optimizers", name, "--steps", "40"]) == 0
+    out = capsys.readouterr().out
+    assert "diverged" not in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+# -- train -------------------------------------------------------------------------------------------------------------
+
+SMALL = ("--preset", "10k", "--batch-size", "2")
+
+
+def test_train_writes_a_log_of_every_step(capsys, book):
+    argv = ["train", "--text", book, "--optimizer", "sophia-g", "--steps", "12", "--lr", "0.01", *SMALL]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert re.findall(r"wrote (.*)", out) == [str(Path("out/train_sophia-g.csv")), str(Path("out/train_sophia-g.png"))]
+    assert sorted(p.name for p in Path("out").iterdir()) == ["train_sophia-g.csv", "train_sophia-g.png"]
+    log = read_log("out/train_sophia-g.csv")
+    assert [int(row["step"]) for row in log] == list(range(1, 13))
+    # a gradient a step, and at steps 1 and 11 one more on half of the batch
+    assert [float(row["cost"]) for row in log] == [*(t + 0.5 for t in range(1, 11)), 12.0, 13.0]
+    # one step of warm-up, then a cosine from 0.01 to a twentieth
+    assert float(log[0]["lr"]) == pytest.approx(0.01)
+    assert float(log[-1]["lr"]) == pytest.approx(0.0005)
+    assert all(0 <= float(row["unclipped"]) <= 1 for row in log)
+    # an untrained model knows nothing: ln of the number of characters
+    assert float(log[0]["loss"]) == pytest.approx(math.log(len(set(Path(book).read_text()))), abs=0.1)
+    assert log[0]["validation_loss"]
+    assert log[-1]["validation_loss"]
+
+
+def test_train_learns_and_its_sample_shows_it(capsys, tmp_path):
+    (tmp_path / "ab.txt").write_text("ab" * 400)
+    argv = ["train", "--text", "ab.txt", "--optimizer", "adamw", "--steps", "60", *SMALL]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert float(re.search(r"validation loss ([\d.]+)", out)[1]) < 0.05
+    assert "ab" * 100 in out
+    assert {row["unclipped"] for row in read_log("out/train_adamw.csv")} == {""}
+
+
+def test_train_takes_the_settings_that_are_given(capsys, book):
+    def losses(*options):
+        assert main(["train", "--text", book, "--steps", "4", "--optimizer", "sophia-h", *SMALL, *options]) == 0
+        return [row["loss"] for row in read_log("out/train_sophia-h.csv")]
+
+    default = losses()
+    assert losses("--gamma", "0.01", "--weight-decay", "0.2", "--seed", "0") == default
+    for options in (("--lr", "0.1"), ("--gamma", "1000"), ("--weight-decay", "30"), ("--seed", "1")):
+        assert losses(*options) != default
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_every_learner_takes_a_step_and_lowers_the_loss(name, capsys, book):
+    assert main(["train", "--text", book, "--optimizer", name, "--steps", "8", *SMALL]) == 0
+    log = read_log(f"out/train_{name}.csv")
+    assert float(log[-1]["validation_loss"]) < float(log[0]["validation_loss"])
+
+
+def test_train_reads_the_language_reference_by_default(capsys):
+    assert main(["train", "--steps", "1", *SMALL]) == 0
+    assert "the Python language reference" in capsys.readouterr().out
+
+
+def test_a_training_that_diverges_is_a_failure_and_keeps_its_log(capsys, book):
+    argv = ["train", "--text", book, "--optimizer", "gd", "--lr", "1e38", "--steps", "9", *SMALL]
+    assert main(argv) == 1
+    captured = capsys.readouterr()
+    assert re.search(r"diverged at step \d", captured.err)
+    assert "validation loss" not in captured.out
+    assert 0 < len(read_log("out/train_gd.csv")) < 9
+
+
+def interrupted_at(monkeypatch, call):
+    """Ctrl-C in this call of the loss."""
+    calls, true_loss = itertools.count(1), TinyGPT.loss
+
+    def loss(self, theta, batch):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return true_loss(self, theta, batch)
+
+    monkeypatch.setattr(TinyGPT, "loss", loss)
+
+
+def test_ctrl_c_in_training_saves_the_steps_before_it(monkeypatch, capsys, book):
+    monkeypatch.setattr("sophia_ref.commands.train.LOOKS", 1)
+    argv = ["train", "--text", book, "--optimizer", "adam", "--steps", "100", *SMALL]
+    interrupted_at(monkeypatch, 7)  # a call for the first step, one for the loss on held-out text, then one a step
+    assert main(argv) == 130
+    captured = capsys.readouterr()
+    assert [int(row["step"]) for row in read_log("out/train_adam.csv")] == [1, 2, 3, 4, 5]
+    assert "interrupted after 5 of 100 steps; saved what there is" in captured.err
+    assert "validation loss" in captured.out
+    assert sorted(p.name for p in Path("out").iterdir()) == ["train_adam.csv", "train_adam.png"]
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(monkeypatch, capsys, book):
+    interrupted_at(monkeypatch, 1)
+    assert main(["train", "--text", book, *SMALL]) == 130
+    assert list(Path("out").iterdir()) == []
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_picture_is_written_leaves_no_half_of_it(monkeypatch):
+    def savefig(self, file, **options):
+        file.write(b"half a pic")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    assert main(["race", "booth", "--optimizers", "newton", "--steps", "2"]) == 130
+    assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_a_real_ctrl_c_ends_a_training_with_what_there_is():
+    process = start("train", "--steps", "100000", *SMALL)
+    while "steps of" not in process.stdout.readline():
+        pass
+    time.sleep(2)
+    out, err = interrupt(process)
+    assert re.search(r"interrupted after \d+ of 100000 steps", err)
+    assert "wrote" in out
+    assert sorted(p.name for p in Path("out").iterdir()) == ["train_sophia-g.csv", "train_sophia-g.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_a_real_ctrl_c_ends_a_race_without_a_file():
+    process = start("race", "rosenbrock", "--steps", "10000000")
+    while not Path("out").exists():  # made when the arguments have been read
+        time.sleep(0.05)
+    time.sleep(0.2)
+    _, err = interrupt(process)
+    assert err.strip() == "sophia-ref: interrupted"
+    assert list(Path("out").iterdir()) == []
+
+
+# -- demo --------------------------------------------------------------------------------------------------------------
+
+
+def test_demo_is_handed_its_options(monkeypatch, capsys):
+    def demo(output, quick, say):
+        say(f"to {output}, quick: {quick}")
+
+    monkeypatch.setattr("sophia_ref.demo.demo", demo)
+    assert main(["demo"]) == 0
+    assert main(["demo", "--quick", "--output", "there"]) == 0
+    assert capsys.readouterr().out == "to out, quick: False\nto there, quick: True\n"
+
+
+# -- help and refusals -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["race", "train", "demo"])
+def test_help_fits_80_columns_has_examples_that_parse_and_shows_defaults(command, capsys):
+    assert main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "(default: out)" in " ".join(out.split())
+    examples = re.findall(r"^  sophia-ref (.*)", out, re.MULTILINE)
+    assert examples
+    for example in examples:  # one argument more is refused only when all others are fine
+        assert main([*example.split(), "--steps-", "1"]) == 2
+        assert "'--steps-' was not expected" in capsys.readouterr().err
+
+
+def test_help_of_race_says_that_toys_have_their_own_settings(capsys):
+    main(["race", "--help"])
+    out = capsys.readouterr().out
+    assert "gamma = lr" in out
+    assert "beta2 is 0.5" in out
+    sophia = TOYS["sophia"](2.0, 1.0)
+    assert (sophia.lr, sophia.gamma, sophia.beta2, sophia.every) == (0.2, 0.2, 0.5, 1)
+
+
+def test_no_command_shows_help_and_fails(capsys):
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "COMMAND" in captured.err
+
+
+def test_version_is_that_of_the_package(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sophia-ref {sr.__version__}\n"
+
+
+REFUSED = [
+    # what is typed, and what the answer must hold
+    ("lst", "'lst'", "did you mean 'list'?"),
+    ("help", "'help'", "expected list, race, train, demo"),
+    ("race", "PROBLEM", "required"),
+    ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
+    ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),
+    ("race zzz", "'zzz'", "expected sophia_fig2, "),
+    ("race booth --optimizers adam sofia", "--optimizers", "'sofia'", "did you mean 'sophia'?"),
+    ("race booth --optimizers sophia-g", "--optimizers", "'sophia-g' is not an optimizer that races"),
+    ("race booth --steps 0", "--steps", "'0'", "an integer of at least 1"),
+    ("race booth --steps 1.5", "--steps", "'1.5'", "an integer of at least 1"),
+    ("race booth --seed -1", "--seed", "'-1'", "an integer of at least 0"),
+    ("race booth --noise -1", "--noise", "'-1'", "a finite number >= 0"),
+    ("race booth --start 1", "--start", "expected 2"),
+    ("race booth --start 1 2 3", "'3'", "--start takes two numbers"),
+    ("race booth --start 1 nan", "--start", "'nan'", "a finite number"),
+    ("race booth --lr gd=-0.1", "--lr", "'gd=-0.1'", "a finite number >= 0"),
+    ("race booth --lr 0.1", "--lr", "'0.1'", "NAME=LR"),
+    ("race booth --lr sofia=1", "--lr", "'sofia'", "did you mean 'sophia'?"),
+    ("race booth --lr lion=1", "--lr", "'lion' is not in the race"),
+    ("race booth --frames 3", "'--frames' was not expected", "race --help"),
+    ("race booth --output a.jpg", "--output", "'a.jpg'", ".png, .svg, .pdf"),
+    ("race booth --output book.txt/a.png", "--output", "'book.txt/a.png'", "a folder that can be written to"),
+    ("train --output book.txt", "--output", "'book.txt'", "a folder that can be written to"),
+    ("demo --output book.txt", "--output", "'book.txt'", "a folder that can be written to"),
+    ("train --optimizer adamm", "--optimizer", "'adamm'", "did you mean 'adam'?"),
+    ("train --optimizer newton", "--optimizer", "'newton' is not an optimizer that trains"),
+    ("train --preset 31k", "--preset", "'31k'", "did you mean '30k'?"),
+    ("train --steps 0", "--steps", "'0'", "an integer of at least 1"),
+    ("train --batch-size 0", "--batch-size", "'0'", "an integer of at least 1"),
+    ("train --lr -1", "--lr", "'-1'", "a finite number >= 0"),
+    ("train --lr inf", "--lr", "'inf'", "a finite number >= 0"),
+    ("train --gamma 0", "--gamma", "'0'", "a finite number > 0"),
+    ("train --optimizer adam --gamma 1", "--gamma", "1", "adam has no gamma"),
+    ("train --optimizer gd --weight-decay 1", "--weight-decay", "1", "gd has no weight_decay"),
+    ("train --text nowhere.txt", "--text", "'nowhere.txt'"),
+    ("train --text empty.txt", "--text", "empty.txt", "empty"),
+    ("train --text binary.txt", "--text", "binary.txt", "utf-8"),
+]
+
+
+@pytest.mark.parametrize(("typed", "words"), [(typed, words) for typed, *words in REFUSED], ids=[r[0] for r in REFUSED])
+def test_a_mistake_is_answered_in_one_line_before_anything_is_done(typed, words, capsys, book, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "binary.txt").write_bytes(b"\xff\x00")
+    before = sorted(tmp_path.iterdir())
+    assert main(typed.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("sophia-ref")
+    assert captured.err.count("\n") == 1
+    for word in words:
+        assert word in captured.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_text_that_is_too_short_for_the_preset_is_refused_with_the_length_it_needs(capsys, tmp_path):
+    (tmp_path / "short.txt").write_text("x" * 649)
+    assert main(["train", "--text", "short.txt"]) == 2
+    assert "'short.txt' of 649 characters; expected at least 650 for preset 30k" in capsys.readouterr().err
+    (tmp_path / "short.txt").write_text("xy" * 325)
+    assert main(["train", "--text", "short.txt", "--steps", "1"]) == 0
+
+
+def test_a_folder_that_is_read_only_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    assert main(["race", "booth", "--output", "there"]) == 2
+    assert "argument --output: 'there' is read-only" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_is_a_failure_in_one_line(monkeypatch, capsys):
+    def savefig(self, file, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", savefig)
+    assert main(["race", "booth", "--optimizers", "newton", "--steps", "2"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert list(Path("out").iterdir()) == []
+
+
+# -- as a process ------------------------------------------------------------------------------------------------------
+
+
+def test_the_module_runs_and_its_exit_code_is_that_of_main():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"sophia-ref {sr.__version__}\n")
+    assert subprocess.run([*COMMAND, "race", "nothing"], capture_output=True, check=False).returncode == 2
+
+
+def test_a_reader_that_leaves_early_is_no_news():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([*COMMAND, "list"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_another(tmp_path):
+    (tmp_path / "greek.txt").write_text("λόγος " * 100, encoding="utf-8")
+    argv = [*COMMAND, "train", "--text", "greek.txt", "--steps", "1", *SMALL]
+    done = subprocess.run(argv, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False)
+    assert done.returncode == 0
+    assert b"?" in done.stdout
