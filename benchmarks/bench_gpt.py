@@ -3,8 +3,10 @@
     python benchmarks/bench_gpt.py [--torch PYTHON] [--repetitions 40]
 
 PYTHON is an interpreter that has PyTorch (default: this one). Each side runs in a process of its own and waits while
-the other works; repetitions alternate, so that a change of the machine's clock or load meets both. PyTorch's attention
-is its fused one for the gradient and written out for the HVP, since the fused one has no second derivative.
+the other works. They take turns of five repetitions, the first of which is not counted, so that a change of the
+machine's clock or load meets both. Times are CPU time, which on one thread is the time on the wall of an idle machine.
+PyTorch's attention is its fused one for the gradient and written out for the HVP, since the fused one has no second
+derivative.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
 VOCAB, CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 96, 64, 64, 4, 2, 16
 JOBS = ("gradient", "hvp")
+TURN = 5
 
 
 def numpy_jobs(theta, v, tokens, targets):
@@ -79,8 +82,8 @@ def torch_jobs(theta, v, tokens, targets):
 
 
 def work(side, directory):
-    """Serve one repetition for every line of stdin, which names its job; answer with its seconds. The first result of
-    each job is saved, for the comparison of values."""
+    """Take a turn for every line of stdin, which names the job; answer with the seconds of each repetition. A result of
+    each job is saved at first, for the comparison of values."""
     import numpy as np
 
     directory = Path(directory)
@@ -88,9 +91,11 @@ def work(side, directory):
     for job in JOBS:
         np.save(directory / f"{side}_{job}.npy", jobs[job]())
     for line in sys.stdin:
-        start = time.perf_counter()
-        jobs[line.strip()]()
-        print(time.perf_counter() - start, flush=True)
+        stamps = [time.process_time()]
+        for _ in range(TURN):
+            jobs[line.strip()]()
+            stamps.append(time.process_time())
+        print(*np.diff(stamps), flush=True)
 
 
 def main():
@@ -126,19 +131,17 @@ def main():
             for side, python in (("sophia_ref", sys.executable), ("torch", options.torch))
         }
         seconds = {(side, job): [] for job in JOBS for side in workers}
-        for repetition in range(options.repetitions + 5):  # the first five warm up
+        for _ in range(math.ceil(options.repetitions / (TURN - 1))):
             for side, job in seconds:
                 workers[side].stdin.write(job + "\n")
                 workers[side].stdin.flush()
-                answer = float(workers[side].stdout.readline())
-                if repetition >= 5:
-                    seconds[side, job].append(answer)
+                seconds[side, job] += [float(answer) for answer in workers[side].stdout.readline().split()[1:]]
         for worker in workers.values():
             worker.communicate()
         results = {key: np.load(Path(directory, "_".join(key) + ".npy")) for key in seconds}
 
     print(f"TinyGPT({VOCAB}, {CONTEXT}, {WIDTH}, {HEADS}, {LAYERS}), {len(theta)} parameters, batch {BATCH}, float32")
-    print(f"milliseconds, one thread, {options.repetitions} alternating repetitions\n")
+    print(f"milliseconds, one thread, {len(seconds['torch', 'hvp'])} repetitions in alternating turns\n")
     print(f"{'':10}{'sophia_ref':>20}{'PyTorch eager':>20}{'ratio':>16}{'difference':>12}")
     print(f"{'':10}{'median     fastest':>20}{'median     fastest':>20}{'median  fastest':>16}{'largest':>12}")
     for job in JOBS:
