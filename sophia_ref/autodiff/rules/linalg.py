@@ -160,9 +160,9 @@ def cholesky_cotangent(i: int, g: Array, L: Array, s: Array) -> Array:
     return t(inverse) @ lower_half(t(L) @ g) @ inverse
 
 
-def eigh_core(s: Array) -> Array:
+def eigh_core(s: Array, UPLO: Any) -> Array:
     """Eigenvalues on top of the eigenvectors, as one array (..., n + 1, n), so that there is one result."""
-    w, V = np.linalg.eigh(s)
+    w, V = np.linalg.eigh(s, UPLO)
     return np.concatenate([w[..., None, :], V], axis=-2)
 
 
@@ -174,14 +174,14 @@ def over_gaps(P: Array, w: Array) -> Array:
     return np.where(undefined, np.nan, np.where(zero, 0.0, P / np.where(zero, 1.0, gap)))
 
 
-def eigh_tangent(tangents: Any, y: Array, s: Array) -> Array:
+def eigh_tangent(tangents: Any, y: Array, s: Array, UPLO: Any) -> Array:
     """P = V^T dS V, dw = diag P, dV = V (F * P)."""
     w, V = y[..., 0, :], y[..., 1:, :]
     P = t(V) @ tangents[0] @ V
     return np.concatenate([np.diagonal(P, 0, -2, -1)[..., None, :], V @ over_gaps(P, w)], axis=-2)
 
 
-def eigh_cotangent(i: int, g: Array, y: Array, s: Array) -> Array:
+def eigh_cotangent(i: int, g: Array, y: Array, s: Array, UPLO: Any) -> Array:
     """S_bar = V (diag(w_bar) + F * (V^T V_bar)) V^T."""
     w, V = y[..., 0, :], y[..., 1:, :]
     w_bar, V_bar = g[..., 0, :], g[..., 1:, :]
@@ -245,7 +245,7 @@ EighResult: Any = type(np.linalg.eigh(np.eye(1)))
 
 @composite(np.linalg.eigh)
 def _(a: Array, UPLO: Any = "L") -> Any:
-    both = call(eigh_core, from_triangle(a, lower=UPLO.upper() == "L"))
+    both = call(eigh_core, from_triangle(a, lower=UPLO.upper() == "L"), UPLO)
     return EighResult(both[..., 0, :], both[..., 1:, :])
 
 
