@@ -116,8 +116,11 @@ def as_operand(x: Any) -> Any:
     return np.asarray(x) if type(x) in (list, tuple) else x
 
 
-def refuse_complex(fun: Callable[..., Any]) -> None:
-    raise TypeError(f"{name_of(fun)} gave complex numbers: differentiate real and imaginary parts as real arrays")
+def check_real(fun: Callable[..., Any], y: Any) -> None:
+    """Raise TypeError unless y = fun(...) is of real numbers; the rules are right for those only."""
+    if y.dtype.kind not in "fiub":
+        what = "complex numbers: differentiate real and imaginary parts as real arrays"
+        raise TypeError(f"{name_of(fun)} gave {what if y.dtype.kind == 'c' else f'an array of dtype {y.dtype}'}")
 
 
 def getitem(x: Any, index: Any) -> Any:
@@ -272,7 +275,7 @@ def _refuse(operation: str) -> Callable[..., Any]:
     return method
 
 
-for _name in ("__float__", "__int__", "__complex__", "__index__", "__reduce__", "item", "tolist"):
+for _name in ("__float__", "__int__", "__complex__", "__index__", "__round__", "__reduce__", "item", "tolist"):
     setattr(Box, _name, _refuse(_name.strip("_")))
 
 # Operators are called as operators: on NumPy scalars they are ten times faster than the ufuncs. rules/elementwise.py

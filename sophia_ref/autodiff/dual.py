@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, refuse_complex
+from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, check_real
 
 
 class Dual(Box):
@@ -27,8 +27,7 @@ class Dual(Box):
         for i in boxed:
             tangents[i] = args[i].tangent
         dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
-        if y.dtype.kind == "c":
-            refuse_complex(fun)
+        check_real(fun, y)
         if dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
         if y.ndim > 1 and dy.strides != y.strides:

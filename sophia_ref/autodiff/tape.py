@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, levels, refuse_complex
+from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, levels
 
 
 class Tape:
@@ -63,8 +63,7 @@ class Var(Box):
         self.value, self.tape, self.index, self.level = value, tape, index, tape.level
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Var":
-        if y.dtype.kind == "c":
-            refuse_complex(fun)
+        check_real(fun, y)
         if len(boxed) < len(values) or kwargs:
             values = [value if i in boxed else keep(value) for i, value in enumerate(values)]
             kwargs = {key: keep(value) for key, value in kwargs.items()}

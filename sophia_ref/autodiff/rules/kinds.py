@@ -1,12 +1,12 @@
 """The kinds of rules, and what they share."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import COMPOSITES, Rule, call, strip
+from sophia_ref.autodiff.dispatch import COMPOSITES, Rule, call, name_of, strip
 
 Array = Any  # an ndarray or a box
 Axis = int | tuple[int, ...] | None
@@ -40,10 +40,16 @@ def linear(fun: Callable[..., Array], transpose: Callable[..., Array]) -> Rule:
     """For fun(x, *settings), linear in x; transpose(y_bar, x, *settings)."""
 
     def tangent(tangents: Sequence[Array], y: Array, x: Array, *args: Any, **kwargs: Any) -> Array:
+        check_only_first(i for i, d in enumerate(tangents) if d is not None)
         return call(fun, tangents[0], *args, **kwargs)
 
     def cotangent(i: int, y_bar: Array, y: Array, *args: Any, **kwargs: Any) -> Array:
+        check_only_first([i])
         return transpose(y_bar, *args, **kwargs)
+
+    def check_only_first(boxed: Iterable[int]) -> None:
+        if any(i > 0 for i in boxed):
+            raise TypeError(f"{name_of(fun)}: only its first argument has a derivative; the others must be plain")
 
     return Rule(tangent, cotangent, *arguments(transpose, skip=1))
 
