@@ -64,6 +64,8 @@ def _list(args: Namespace) -> int:
 
 def _race(args: Namespace) -> int:
     landscape, names, rates = REGISTRY[args.problem], list(dict.fromkeys(args.optimizers)), dict(args.lr)
+    if args.start is not None:
+        landscape = replace(landscape, start=np.array(args.start))
     for name in rates:
         if name not in names:
             args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
@@ -72,9 +74,9 @@ def _race(args: Namespace) -> int:
         picture /= f"race_{args.problem}.png"
     _make_folder(args, picture.parent)
 
-    start = landscape.start if args.start is None else np.array(args.start)
-    runs = race.race(landscape, names, rates, args.steps, start, args.seed, args.noise)
-    print(f"{landscape.title}, {args.steps} steps from ({start[0]:g}, {start[1]:g})\n")
+    runs = race.race(landscape, names, rates, args.steps, args.seed, args.noise)
+    x, y = landscape.start
+    print(f"{landscape.title}, {args.steps} steps from ({x:g}, {y:g})\n")
     _table(race.HEADER, [race.row(landscape, name, run) for name, run in zip(names, runs, strict=True)])
     print(race.LEGEND + "\n", flush=True)
 

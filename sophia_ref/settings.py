@@ -70,8 +70,8 @@ TOYS: dict[str, Callable[[float, float], Optimizer]] = {
 }
 
 # lr is the peak of a schedule: the best of a coarse grid for 300 to 1,000 steps of the 30k preset. The rest are the
-# papers' settings. Curvature is estimated on the shares of a batch that the Sophia paper takes, 32 and 240 of 480 sequences.
-# Newton's dense Hessian is out of reach.
+# papers' settings. Curvature is estimated on the shares of a batch that the Sophia paper takes: 240 of 480 sequences
+# for GNB, 32 for Hutchinson. Newton's dense Hessian is out of reach.
 LANGUAGE: dict[str, Any] = {
     "sophia-g": SophiaG(1e-3, weight_decay=0.2, estimator=on_part(gnb, 1 / 2)),
     "sophia-h": SophiaH(1e-3, weight_decay=0.2, estimator=on_part(hutchinson, 1 / 15)),

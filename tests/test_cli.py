@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from PIL import Image
 import sophia_ref as sr
 from sophia_ref.cli import main
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
+from toy_problems import text
 from toy_problems.landscapes import REGISTRY
-from toy_problems.transformer import PRESETS, TinyGPT
+from toy_problems.transformer import PRESETS, LanguageTask, TinyGPT
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "sophia_ref"]
@@ -31,6 +33,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")  # processes print as they do at home
 
 
 @pytest.fixture
@@ -143,7 +146,9 @@ def test_race_knows_the_saddle_from_the_spurious_and_the_global_minimum(capsys, 
     assert table(out, "newton")[-1:] == ["saddle"]
     assert table(out, "saddle-free")[-2:] == ["global", "minimum"]
     main(["race", "sophia_fig2", "--optimizers", "sophia", "--start", "-0.5", "0"])
-    assert table(capsys.readouterr().out, "sophia")[-2:] == ["local", "minimum"]
+    out = capsys.readouterr().out
+    assert "from (-0.5, 0)" in out
+    assert table(out, "sophia")[-2:] == ["local", "minimum"]
 
 
 def test_race_counts_steps_from_when_a_run_stays_and_not_from_when_it_passes(capsys, no_picture):
@@ -171,6 +176,15 @@ def test_race_writes_the_picture_and_the_animation_where_it_says(capsys, tmp_pat
     assert os.path.getsize(said[1]) < 300_000
 
 
+def test_the_picture_and_the_animation_show_the_start_that_was_given(monkeypatch):
+    starts = []
+    monkeypatch.setattr("sophia_ref.plots.race_figure", lambda landscape, runs: starts.append(landscape.start))
+    monkeypatch.setattr("sophia_ref.plots.save", lambda figure, path: path)
+    monkeypatch.setattr("sophia_ref.plots.animate", lambda landscape, runs, path: starts.append(landscape.start))
+    assert main(["race", "booth", "--start", "2", "-1.5", "--steps", "2", "--animate"]) == 0
+    assert [start.tolist() for start in starts] == [[2.0, -1.5]] * 2
+
+
 @pytest.mark.parametrize(("name", "magic"), [("a.svg", b"<?xml"), ("b.pdf", b"%PDF")])
 def test_race_writes_the_kind_of_picture_that_the_name_asks_for(name, magic):
     assert main(["race", "booth", "--optimizers", "newton", "--steps", "2", "--output", name]) == 0
@@ -185,6 +199,31 @@ def test_noise_depends_on_the_seed_alone(capsys, no_picture):
     assert race("--noise", "2", "--seed", "1") == race("--noise", "2", "--seed", "1")
     assert race("--noise", "2", "--seed", "1") != race("--noise", "2", "--seed", "2")
     assert race("--seed", "1") == race("--seed", "2") == race()
+
+
+def test_noise_is_a_standard_deviation(capsys, no_picture):
+    def end(noise):
+        main(
+            [
+                "race",
+                "booth",
+                "--optimizers",
+                "gd",
+                "--lr",
+                "gd=0.1",
+                "--steps",
+                "1",
+                "--start",
+                "1",
+                "3",
+                "--noise",
+                noise,
+            ]
+        )
+        x, y = re.search(r"\((\S+), (\S+)\)  ", capsys.readouterr().out).groups()
+        return float(x) - 1, float(y) - 3  # at the minimum, the step is the noise
+
+    assert end("2000") == pytest.approx([2 * z for z in end("1000")], rel=0.01)
 
 
 def test_a_race_in_which_one_diverges_goes_on_and_says_so(capsys):
@@ -226,6 +265,16 @@ def test_train_writes_a_log_of_every_step(capsys, book):
     assert float(log[0]["loss"]) == pytest.approx(math.log(len(set(Path(book).read_text()))), abs=0.1)
     assert log[0]["validation_loss"]
     assert log[-1]["validation_loss"]
+
+
+def test_the_log_holds_the_losses_of_a_run_as_the_paper_trains(capsys, book):
+    assert main(["train", "--text", book, "--optimizer", "adahessian", "--steps", "20", "--seed", "3", *SMALL]) == 0
+    source = text.load(book)
+    task = LanguageTask(replace(PRESETS["10k"], vocab=source.vocab), source, 2)
+    opt = sr.AdaHessian(sr.cosine(0.1, 20, warmup=2, final=0.05), layout=task.model.layout)
+    expected = sr.run(task, opt, 20, seed=3, clip_norm=1.0)
+    assert expected.clipped_steps
+    assert [float(row["loss"]) for row in read_log("out/train_adahessian.csv")] == expected.losses[:-1].tolist()
 
 
 def test_train_learns_and_its_sample_shows_it(capsys, tmp_path):

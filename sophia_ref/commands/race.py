@@ -1,4 +1,4 @@
-"""`sophia-ref race`: optimizers from one start on a landscape, and where they come to rest."""
+"""`sophia-ref race`: optimizers on a landscape, and where they come to rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +10,6 @@ from sophia_ref.oracle import Oracle
 from sophia_ref.run import Run, run
 from sophia_ref.settings import TOYS
 
-Array = Any
 NEAR = 0.01  # how close to a critical point counts as there
 HEADER = ("", "lr", "steps", "cost", "end point", "loss", "where that is")
 LEGEND = f"""\
@@ -19,20 +18,20 @@ that were taken. Cost counts gradients; a Hessian-vector product is 3."""
 
 
 def race(
-    landscape: Any, names: Sequence[str], rates: Mapping[str, float], steps: int, start: Array, seed: int, noise: float
+    landscape: Any, names: Sequence[str], rates: Mapping[str, float], steps: int, seed: int, noise: float
 ) -> list[Run]:
-    """A run of each optimizer from start (2,), with its toy settings but for the learning rates given.
+    """A run of each optimizer from the landscape's start, with its toy settings but for the learning rates given.
 
     noise: standard deviation of what is added to each coordinate of each gradient.
     """
     size = min(high - low for low, high in landscape.domain)
-    points = np.concatenate([start[None], landscape.critical_points])
+    points = np.concatenate([landscape.start[None], landscape.critical_points])
     curvature = float(np.abs(np.linalg.eigvalsh(Oracle(landscape, points).hessian())).max())
     problem = landscape.noisy(noise**2) if noise else landscape
     runs = []
     for name in names:
         opt = TOYS[name](size, curvature)
-        runs.append(run(problem, replace(opt, lr=rates.get(name, opt.lr)), steps, start, seed))
+        runs.append(run(problem, replace(opt, lr=rates.get(name, opt.lr)), steps, seed=seed))
     return runs
 
 
