@@ -60,7 +60,7 @@ def animate(
 
 
 def _palette(*images: Image.Image) -> Image.Image:
-    """The most frequent colours: they keep the flat ones exact, and the greys at the edges of letters are among them."""
+    """The most frequent colours, which keeps flat ones exact and has the greys at the edges of letters."""
     pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in images])
     codes, counts = np.unique(pixels @ np.array([1 << 16, 1 << 8, 1]), return_counts=True)
     codes = codes[np.argsort(-counts, kind="stable")[:COLOURS]]
@@ -106,7 +106,6 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
             trails[i].set_data(*joined(inside_pieces(np.vstack([path[past], here]), box)).T)
             marks[i].set_data(*path[past & is_inside(path, box)].T)
             heads[i].set_data(*here[:, None])
-            heads[i].set_visible(bool(is_inside(here, box)))
             loss = up.inverted().transform(np.interp(now, run.steps, up.transform(run.losses)))
             curves[i].set_data([*run.steps[past], step], [*run.losses[past], loss])
             tips[i].set_data([step], [loss])

@@ -13,7 +13,7 @@ from sophia_ref.run import Run
 
 X_LABELS = {"steps": "step", "cost": "cost in gradients"}
 # A loss is drawn from the start's over this, on a logarithmic axis, up to the start's times that.
-FALL, RISE = 1e10, 100.0
+FALL, RISE = 1e8, 100.0
 
 
 def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:

@@ -235,7 +235,11 @@ def _heights(landscape: Any) -> tuple[Array, Array, Array, Array]:
     x, y = np.meshgrid(*(np.linspace(low, high, RESOLUTION) for low, high in landscape.domain))
     z = landscape.f(np.stack([x, y], axis=-1))
     above = z - z.min()
-    return x, y, z, z.min() + np.geomspace(np.quantile(above, 0.01), above.max(), LEVELS)
+    if not 0 < above.max() < np.inf:  # nor NaN
+        raise ValueError(
+            f"landscape: heights from {z.min()} to {z.max()} over the domain; expected finite ones that differ"
+        )
+    return x, y, z, z.min() + np.geomspace(np.quantile(above[above > 0], 0.01), above.max(), LEVELS)
 
 
 def _hidden(f: Callable[[Array], Any], theta: Array, limits: Array, view: tuple[float, float]) -> Any:

@@ -56,7 +56,7 @@ def test_losses_that_stay_close_or_change_sign_are_on_a_linear_axis(ax, race):
 def test_a_loss_of_zero_does_not_stretch_the_logarithmic_axis(ax, race):
     fallen = replace(race[4], losses=np.array([10.0, 1.0, 1e-30, 0.0]), steps=np.arange(4))
     bottom, top = losses(ax, fallen).get_ylim()
-    assert bottom == pytest.approx(10 / 1e10 / 2)
+    assert bottom == pytest.approx(10 / 1e8 / 2)
     assert 10 < top < 100
 
 
@@ -119,6 +119,13 @@ def test_names_stand_in_the_order_of_the_last_heights(ax):
     assert sorted(names_of(ax), key=lambda name: [t.xy[1] for t in ax.texts if t.get_text() == name]) == [
         "Adam", "Sophia", "Lion",
     ]  # fmt: skip
+
+
+def test_names_of_curves_that_end_at_the_top_stay_beside_the_axes(ax):
+    for name in ("Adam", "Lion", "Sophia", "AdamW"):
+        band(ax, [0, 1], [0.0, 1.0], name)
+    ax.get_figure().canvas.draw()
+    assert max(text.get_window_extent().y1 for text in ax.texts) < ax.bbox.y1 + 10
 
 
 def test_bad_input_to_losses_is_refused_by_name(ax, race):

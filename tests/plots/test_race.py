@@ -14,7 +14,7 @@ from matplotlib.mathtext import MathTextParser
 
 import sophia_ref as sr
 from sophia_ref.plots import contour, figure, paths, race_figure, style_of, surface
-from sophia_ref.plots.race import VIEWS, _hidden, inside_pieces, is_inside, joined, plain_tex
+from sophia_ref.plots.race import VIEWS, _hidden, inside_pieces, is_inside, joined, legend, plain_tex
 from sophia_ref.plots.style import DARK, LIGHT
 from toy_problems.landscapes import REGISTRY
 
@@ -245,6 +245,24 @@ def test_a_wall_hides_what_is_behind_it_as_far_as_its_shadow_reaches():
     np.testing.assert_array_equal(hidden, (y > 0) & (y < 0.05 + 0.455))
 
 
+def test_what_the_surface_hides_is_faint(ax3d, fig2, race, monkeypatch):
+    monkeypatch.setattr("sophia_ref.plots.race.VIEWS", [(30, -90)])
+
+    def hill(theta):
+        return np.exp(-8 * theta[..., 1] ** 2) + 0 * theta[..., 0]
+
+    landscape = replace(fig2, surface=None, domain=((-1.0, 1.0), (-1.0, 1.0)), start=np.array([0.0, -0.8]))
+    landscape = SimpleNamespace(**vars(landscape) | {"f": hill})
+    front, behind = [0.0, -0.8], [0.0, 0.5]
+    surface(ax3d, landscape, replace(race[0], trajectory=np.array([front, behind])))
+    shown = {None: [], 0.25: []}
+    for line in ax3d.lines:
+        if line.get_marker() == "o" and line.get_color() == style_of("GradientDescent")["color"]:
+            xyz = np.array(line.get_data_3d()).T
+            shown[line.get_alpha()] += xyz[np.isfinite(xyz).all(axis=1), :2].tolist()
+    assert shown == {None: [front], 0.25: [behind]}
+
+
 # The figure
 
 
@@ -268,6 +286,16 @@ def test_the_figure_names_everyone_and_no_writing_leaves_it(name, dark, sophia):
     assert fig.axes[1].xaxis.label.get_color() == ink
     below = fig.legends[0].get_window_extent().y1
     assert below < fig.axes[1].xaxis.label.get_window_extent().y0
+
+
+def test_a_long_legend_takes_as_many_rows_as_it_needs(fig2, race):
+    fig = figure(5, 4)
+    contour(fig.subplots(), fig2)
+    legend(fig, fig2, [*race, replace(race[0], optimizer=sr.SaddleFreeNewton(0.1))], fontsize=8)
+    fig.canvas.draw()
+    extent = fig.legends[0].get_window_extent()
+    assert (extent.x0 > 0) & (extent.x1 < fig.bbox.x1)
+    assert extent.y1 < fig.axes[0].xaxis.label.get_window_extent().y0
 
 
 def test_two_runs_of_one_optimizer_have_one_entry(fig2, sophia):
@@ -294,6 +322,15 @@ def test_what_is_no_landscape_of_two_dimensions_is_refused_by_name(ax, ax3d, rac
         with pytest.raises(TypeError, match=r"landscape: .* has no \.f; expected a landscape"):
             draw(np.zeros(2))
     assert not ax.has_data()
+
+
+@pytest.mark.parametrize("height", [2.0, np.nan, np.inf])
+def test_a_landscape_without_heights_to_draw_is_refused(ax, fig2, height):
+    def f(theta):
+        return np.where(theta[..., 0] < 0, 2.0, height)
+
+    with pytest.raises(ValueError, match=r"landscape: heights from .*; expected finite ones that differ"):
+        contour(ax, SimpleNamespace(**vars(fig2) | {"f": f}))
 
 
 def test_paths_that_cannot_be_drawn_are_refused_by_name(ax, ax3d, fig2, race):
