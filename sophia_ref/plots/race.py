@@ -134,7 +134,7 @@ def race_figure(landscape: Any, runs: Run | Sequence[Run], dark: bool = False) -
     """
     fig = figure(11, 5.6, dark)
     fig.set_layout_engine("none")  # it knows nothing of how much room a 3-D picture needs
-    left, right = fig.add_axes((0, 0.1, 0.52, 0.83), projection="3d"), fig.add_axes((0.57, 0.16, 0.41, 0.72))
+    left, right = fig.add_axes((0.02, 0.1, 0.51, 0.83), projection="3d"), fig.add_axes((0.57, 0.16, 0.41, 0.72))
     surface(left, landscape, runs)
     paths(contour(right, landscape), runs)
     ink = scheme_of(right).ink
