@@ -4,7 +4,8 @@ The paper's claim is that Sophia is as good as AdamW in half the steps. So besid
 runs half as long, with their own full schedule, which is how the paper judges.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -114,6 +115,28 @@ def milliseconds_a_step(chosen: Mapping[str, Trial], rounds: int = 5, steps: int
     return {method: float(np.median(values)) for method, values in times.items()}
 
 
+def measured_prices(rounds: int = 15) -> dict[str, float]:
+    """What the oracle's answers cost on this model and machine, in gradients: medians of rounds in which they take
+    turns. The prices that are counted are fixed; these are to be seen beside them."""
+    task, rng = language_task(), np.random.default_rng(0)
+    theta, batch = task.init(rng), task.batch(rng, ())
+    questions: dict[str, Callable[[sr.Oracle], Any]] = {
+        "gradient": lambda oracle: oracle.grad(),
+        "loss": lambda oracle: oracle.loss(),
+        "gradient with sampled labels": lambda oracle: oracle.sampled_grad(),
+        "Hessian-vector product": lambda oracle: oracle.hvp(theta),
+    }
+    times: dict[str, list[float]] = {name: [] for name in questions}
+    for _ in range(rounds):
+        for name, ask in questions.items():
+            oracle = sr.Oracle(task, theta, batch, rng)
+            start = time.perf_counter()
+            ask(oracle)
+            times[name].append(time.perf_counter() - start)
+    median = {name: float(np.median(values)) for name, values in times.items()}
+    return {name: value / median["gradient"] for name, value in median.items()}
+
+
 class Comparison(NamedTuple):
     """What was tried, what was chosen, and the curves of every run: (method, steps in all) -> one curve a seed."""
 
@@ -121,6 +144,7 @@ class Comparison(NamedTuple):
     trials: list[Trial]
     curves: dict[tuple[str, int], list[Curve]]
     milliseconds: dict[str, float]  # a training step, curvature included
+    prices: dict[str, float]  # of the oracle's answers, measured, in gradients
 
     def final(self, method: str, steps: int) -> list[float]:
         """Validation losses at the end of runs of this length, one a seed."""
@@ -145,7 +169,8 @@ def compare(budget: Budget, progress: bool = False) -> Comparison:
         curves.setdefault((method, length), []).append(curve)
     with processes(1) as pool:  # alone on the machine, and with one thread as above
         milliseconds = pool.submit(milliseconds_a_step, chosen).result()
-    return Comparison(budget, trials, curves, milliseconds)
+        prices = pool.submit(measured_prices).result()
+    return Comparison(budget, trials, curves, milliseconds, prices)
 
 
 def verdict(method: str, full: Sequence[float], half: Sequence[float], adamw: Sequence[float]) -> str:

@@ -19,11 +19,18 @@ from sophia_ref import comparison, report
 from sophia_ref.commands.race import HEADER, row
 from sophia_ref.comparison import Comparison
 from sophia_ref.files import replacing
+from sophia_ref.oracle import COST_GRADIENT, COST_HVP, COST_LOSS
 from sophia_ref.study import best
 
 Array = Any
 Say = Callable[[str], None]
 
+COUNTED = {  # what the oracle adds to a cost, under the names that comparison.measured_prices gives
+    "gradient": COST_GRADIENT,
+    "loss": COST_LOSS,
+    "gradient with sampled labels": COST_GRADIENT,
+    "Hessian-vector product": COST_HVP,
+}
 RACE_STEPS = 50
 # One learning rate for all that can bear it. A race of fifty steps is far too short for the paper's gamma and beta2 (h
 # would still be zero, and Sophia a sign descent), so the toy has gamma = 1 and an h that is the curvature here and now.
@@ -140,6 +147,7 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
     for name, dark in (("training", False), ("training-dark", True)):
         _picture(output / f"{name}.png", results, dark)
     task = comparison.language_task()
+    prices = [(name, f"{COUNTED[name]:.3g}", f"{price:.2f}") for name, price in results.prices.items()]
     tried = [(trial.method, _settings(trial.settings), f"{trial.score:.3f}") for trial in results.trials]
     return [
         "<h2>A tiny GPT on real English text</h2>",
@@ -172,6 +180,12 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
             "few hundred steps, says little about the paper's, of 125 million parameters and more, and 100,000 steps. "
             "Independent studies at such scales found that Sophia and a well-tuned AdamW end up level."
         ),
+        "<h2>What a cost is</h2>",
+        report.paragraph(
+            "Costs are counted by fixed prices in gradients, so that they do not depend on the machine. Beside them is "
+            "the time that each answer took here, relative to a gradient."
+        ),
+        report.html_table(("question", "counted as", "measured"), prices),
         "<h2>Every trial</h2>",
         report.html_table(("method", "settings", "validation loss"), tried),
         "<h2>What the models write</h2>",

@@ -55,6 +55,13 @@ def test_the_validation_losses_of_the_table_are_those_of_the_csv(made):
         assert re.search(rf"^{method} .* {np.mean(last):.3f} ± {np.ptp(last) / 2:.3f}", said, re.MULTILINE)
 
 
+def test_prices_that_are_counted_stand_beside_those_that_were_measured(made):
+    page = (made[0] / "report.html").read_text()
+    for question, counted in demo.COUNTED.items():
+        measured = float(re.search(rf"<td>{question}</td><td>{counted:.3g}</td><td>(.*?)</td>", page).group(1))
+        assert counted / 5 < measured < 5 * counted
+
+
 def test_every_method_was_tried_equally_often_and_on_no_shown_seed(made):
     page = (made[0] / "report.html").read_text().split("Every trial")[1]
     assert {page.count(f"<td>{method}</td>") for method in comparison.SPACES} == {comparison.QUICK.trials}
