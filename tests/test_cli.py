@@ -305,6 +305,14 @@ def test_every_learner_takes_a_step_and_lowers_the_loss(name, capsys, book):
     assert float(log[-1]["validation_loss"]) < float(log[0]["validation_loss"])
 
 
+def test_a_sample_cannot_command_the_terminal(capsys, tmp_path):
+    (tmp_path / "red.txt").write_text("\x1b[31m\n" * 100)
+    assert main(["train", "--text", "red.txt", "--steps", "1", *SMALL]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.count("?") > 20
+
+
 def test_train_reads_the_language_reference_by_default(capsys):
     assert main(["train", "--steps", "1", *SMALL]) == 0
     assert "the Python language reference" in capsys.readouterr().out
@@ -496,6 +504,12 @@ def test_a_text_that_is_too_short_for_the_preset_is_refused_with_the_length_it_n
     assert "'short.txt' of 649 characters; expected at least 650 for preset 30k" in capsys.readouterr().err
     (tmp_path / "short.txt").write_text("xy" * 325)
     assert main(["train", "--text", "short.txt", "--steps", "1"]) == 0
+
+
+def test_a_folder_may_have_a_dot_in_its_name(tmp_path):
+    (tmp_path / "v1.2").mkdir()
+    assert main(["race", "booth", "--optimizers", "newton", "--steps", "2", "--output", "v1.2"]) == 0
+    assert [path.name for path in (tmp_path / "v1.2").iterdir()] == ["race_booth.png"]
 
 
 def test_a_folder_that_is_read_only_is_refused(monkeypatch, capsys):
