@@ -25,8 +25,8 @@ def naive_norm_linear(x, gain, w):
     return ((x - mean) / np.sqrt(variance + 1e-5) * gain) @ w
 
 
-def naive_gelu(x):
-    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+def naive_gelu_linear(x, w):
+    return naive_linear(x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))), w)
 
 
 def naive_softmax(z):
@@ -52,14 +52,6 @@ def naive_attention(qkv, heads):
     return np.stack(sequences)
 
 
-def naive_attention_branch(x, gain, w_in, w_out, heads):
-    return x + naive_linear(naive_attention(naive_norm_linear(x, gain, w_in), heads), w_out)
-
-
-def naive_mlp_branch(x, gain, w_in, w_out):
-    return x + naive_linear(naive_gelu(naive_norm_linear(x, gain, w_in)), w_out)
-
-
 def naive_embedding(tokens, words, positions):
     return np.stack([np.stack([words[token] + positions[t] for t, token in enumerate(row)]) for row in tokens])
 
@@ -73,12 +65,9 @@ RNG = np.random.default_rng(3)
 TARGETS = RNG.integers(V, size=(B, T))
 TARGETS[0, 1] = TARGETS[1, 4] = -1
 WORDS = RNG.normal(size=(V, D))
-linear = sr.primitive(layers.linear_forward, layers.linear_backward)
-gelu = sr.primitive(layers.gelu_forward, layers.gelu_backward)
-attention = sr.primitive(layers.attention_forward, layers.attention_backward)
 CASES = {
     # name: fused, naive, arguments
-    "linear": (linear, naive_linear, (RNG.normal(size=(B, T, D)), RNG.normal(size=(D, 3)))),
+    "linear": (layers.linear, naive_linear, (RNG.normal(size=(B, T, D)), RNG.normal(size=(D, 3)))),
     "norm_linear": (
         layers.norm_linear,
         naive_norm_linear,
@@ -89,20 +78,14 @@ CASES = {
         naive_norm_linear,
         (RNG.normal(size=(B, T, D)), RNG.normal(size=D), WORDS.T),
     ),
-    "gelu": (gelu, naive_gelu, (RNG.normal(size=(B, T, D)) * 2,)),
-    "attention": (attention, naive_attention, (RNG.normal(size=(B, T, 3 * D)), H)),
-    "attention, out of exp's range": (attention, naive_attention, (8 * RNG.normal(size=(B, T, 3 * D)), H)),
-    "attention, one head": (attention, naive_attention, (RNG.normal(size=(B, T, 3 * D)), 1)),
-    "attention_branch": (
-        layers.attention_branch,
-        naive_attention_branch,
-        (RNG.normal(size=(B, T, D)), RNG.normal(size=D), RNG.normal(size=(D, 3 * D)), RNG.normal(size=(D, D)), H),
+    "gelu_linear": (
+        layers.gelu_linear,
+        naive_gelu_linear,
+        (RNG.normal(size=(B, T, D)) * 2, RNG.normal(size=(D, 3))),
     ),
-    "mlp_branch": (
-        layers.mlp_branch,
-        naive_mlp_branch,
-        (RNG.normal(size=(B, T, D)), RNG.normal(size=D), RNG.normal(size=(D, 3)), RNG.normal(size=(3, D))),
-    ),
+    "attention": (layers.attention, naive_attention, (RNG.normal(size=(B, T, 3 * D)), H)),
+    "attention, out of exp's range": (layers.attention, naive_attention, (8 * RNG.normal(size=(B, T, 3 * D)), H)),
+    "attention, one head": (layers.attention, naive_attention, (RNG.normal(size=(B, T, 3 * D)), 1)),
     "embedding": (
         layers.embedding,
         naive_embedding,
@@ -213,35 +196,16 @@ def test_a_pullback_may_be_called_again_with_the_same_result(fused, naive, argum
 
 
 def test_gelu_is_right_far_from_zero():
-    x = np.array([-1e4, -50.0, 0.0, 50.0, 1e4], np.float32).reshape(1, 1, 5)
-    np.testing.assert_array_equal(gelu(x), [[[0, 0, 0, 50, 1e4]]])
-    np.testing.assert_array_equal(sr.grad(lambda x: gelu(x).sum())(x), [[[0, 0, 0.5, 1, 1]]])
-
-
-@pytest.mark.parametrize(("group", "parts"), [(1, 7), (T, 7), (2 * T, 4), (3 * T + 1, 3), (100 * T, 1)])
-@pytest.mark.parametrize("name", ["attention_branch", "mlp_branch"])
-def test_a_branch_does_not_depend_on_how_its_sequences_are_grouped(name, group, parts, monkeypatch):
-    fused, naive, (_, gain, w_in, w_out, *options) = CASES[name]
-    inputs = {"x": np.random.default_rng(1).normal(size=(7, T, D)), "gain": gain, "w_in": w_in, "w_out": w_out}
-    monkeypatch.setattr(layers, "GROUP", group)
-    assert len(layers.groups(inputs["x"])) == parts
-    y, pullback = sr.vjp(lambda named: fused(*named.values(), *options), inputs)
-    assert_close(y, naive(*inputs.values(), *options))
-    y_bar = np.random.default_rng(2).normal(size=y.shape)
-    bars = pullback(y_bar)
-    for key in inputs:
-        at = {other: value for other, value in inputs.items() if other != key}
-
-        def along(value, key=key, at=at):
-            return np.sum(y_bar * naive(*(value if other == key else at[other] for other in inputs), *options))
-
-        assert_close(bars[key], complex_step_gradient(along, inputs[key]))
+    x, one = np.array([-1e4, -50.0, 0.0, 50.0, 1e4], np.float32).reshape(1, 5, 1), np.ones((1, 1), np.float32)
+    np.testing.assert_array_equal(layers.gelu_linear(x, one).ravel(), [0, 0, 0, 50, 1e4])
+    slope = sr.grad(lambda x: layers.gelu_linear(x, one).sum())(x)
+    np.testing.assert_array_equal(slope.ravel(), [0, 0, 0.5, 1, 1])
 
 
 def test_attention_stays_finite_where_a_later_key_outscores_every_earlier_one():
     qkv = np.zeros((1, 2, 3), np.float32)
     qkv[0, :, 0], qkv[0, :, 1], qkv[0, :, 2] = 1, (-1e4, 1e4), (2, 3)  # queries, keys, values of one head of depth 1
-    np.testing.assert_array_equal(attention(qkv, 1), [[[2], [3]]])
+    np.testing.assert_array_equal(layers.attention(qkv, 1), [[[2], [3]]])
 
 
 def test_cross_entropy_of_impossible_targets_is_large_and_not_infinite():
