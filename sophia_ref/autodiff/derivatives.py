@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.autodiff.dispatch import Box, levels, strip
-from sophia_ref.autodiff.dual import Dual
+from sophia_ref.autodiff.dual import Dual, alike
 from sophia_ref.autodiff.tape import Tape, Var
 
 Function = Callable[..., Any]
@@ -29,7 +29,8 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
     level = next(levels)
 
     def dual(value: Any, tangent: Any) -> Dual:
-        return Dual(np.copy(value, "C")[()], np.copy(tangent, "C")[()], level)
+        value, tangent = np.copy(value, "C")[()], np.copy(tangent, "C")[()]
+        return Dual(value, alike(tangent, value), level)
 
     def parts(result: Any) -> tuple[Any, Any]:
         if isinstance(result, Dual) and result.level == level:
@@ -65,7 +66,8 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
             raise ValueError(
                 f"pullback: y_bar must have the shape of the result, {np.shape(value)}, got {np.shape(y_bar)}"
             )
-        bars = tape.pull(y.index, real("pullback", "y_bar", y_bar, value.dtype)) if ours else {}
+        y_bar = real("pullback", "y_bar", y_bar, float_type(value))
+        bars = tape.pull(y.index, y_bar) if ours else {}
 
         def of(var: Var) -> Any:
             bar = bars.get(var.index)

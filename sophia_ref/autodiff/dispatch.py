@@ -253,13 +253,16 @@ class Box:
 
     def astype(self, dtype: Any, **kwargs: Any) -> Any:
         """A cast between floating types; to an integer or boolean it gives a plain array, whose derivative is zero."""
-        return call(astype, self, dtype) if np.issubdtype(dtype, np.floating) else strip(self).astype(dtype)
+        return strip(self).astype(dtype) if np.dtype(dtype).kind in "iub" else call(astype, self, dtype)
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         return dispatch(np.reshape, (self, shape[0] if len(shape) == 1 else shape), {"order": order})
 
     def transpose(self, *axes: Any) -> Any:
         return dispatch(np.transpose, (self, axes[0] if len(axes) == 1 else axes or None), {})
+
+    def copy(self, order: Any = "C") -> Any:
+        return dispatch(np.copy, (self, order), {})
 
     def flatten(self, order: Any = "C") -> Any:
         return dispatch(np.copy, (dispatch(np.ravel, (self, order), {}),), {})
@@ -288,7 +291,7 @@ OPERATORS: dict[Callable[..., Any], np.ufunc] = {
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 METHODS = (
     "sum", "prod", "mean", "var", "std", "max", "min", "cumsum", "ravel", "squeeze", "swapaxes", "repeat", "take",
-    "trace", "diagonal", "dot", "clip", "copy", "conj", "argmax", "argmin", "argsort", "nonzero", "any", "all", "round",
+    "trace", "diagonal", "dot", "clip", "conj", "argmax", "argmin", "argsort", "nonzero", "any", "all", "round",
     "searchsorted",
 )  # fmt: skip
 

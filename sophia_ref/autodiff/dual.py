@@ -30,9 +30,7 @@ class Dual(Box):
         check_real(fun, y)
         if dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
-        if y.ndim > 1 and dy.strides != y.strides:
-            dy = laid_out_like(dy, y)
-        return Dual(y, dy, self.level)
+        return Dual(y, alike(dy, y), self.level)
 
     def parts(self, other: Any) -> tuple[Any, Any]:
         """Value and tangent of `other` at this level; a constant's tangent is zero."""
@@ -49,10 +47,14 @@ class Dual(Box):
         ufunc.at(self.tangent, index, tangent)
 
 
-def laid_out_like(dy: Any, y: Any) -> Any:
-    """dy with its axes in memory in the order of y's. An axis of length 1 has no place in memory."""
-    if all(m == n for m, n, length in zip(dy.strides, y.strides, y.shape, strict=True) if length > 1):
+def alike(dy: Any, y: Any) -> Any:
+    """dy boxed as y is, and with its axes in memory in the same order: what can be written into y, dy can take."""
+    if isinstance(y, Dual) and not (isinstance(dy, Dual) and dy.level == y.level):
+        dy = np.zeros_like(y) + dy
+    if y.ndim < 2 or dy.strides == y.strides:
         return dy
+    if all(m == n for m, n, length in zip(dy.strides, y.strides, y.shape, strict=True) if length > 1):
+        return dy  # an axis of length 1 has no place in memory
     order = np.argsort([-stride for stride in y.strides], kind="stable")
     return np.transpose(np.copy(np.transpose(dy, order), "C"), np.argsort(order))
 

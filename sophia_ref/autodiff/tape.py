@@ -129,10 +129,11 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
 
         def pullback(y_bar: Any) -> list[Any]:
             bars = backward(saved, tuple(map(locked, y_bar)) if isinstance(y_bar, tuple) else locked(y_bar))
-            if not isinstance(bars, tuple) or len(bars) != len(args):
+            if not isinstance(bars, tuple) or len(bars) != len(values):
                 got = f"{len(bars)} of them" if isinstance(bars, tuple) else type(bars).__name__
                 raise TypeError(
-                    f"the backward of {name} must return a tuple of {len(args)} cotangents, one per argument; got {got}"
+                    f"the backward of {name} must return a tuple of {len(values)} cotangents, one per argument; "
+                    f"got {got}"
                 )
             for i in boxed:
                 if bars[i] is None or np.shape(bars[i]) != values[i].shape:

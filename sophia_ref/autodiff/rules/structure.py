@@ -201,7 +201,7 @@ def _(a: Array, axis: int | None = -1, kind: Any = None) -> Array:
 def _(a: Array, indices: Any, axis: int | None = None) -> Array:
     if axis is None:
         a, axis = np.ravel(a), 0
-    return np.copy(a[(*[slice(None)] * (axis % a.ndim), indices)])  # a copy also where one index gives a view
+    return np.copy(a[(*[slice(None)] * (axis % a.ndim), indices)], "C")  # a copy also where one index gives a view
 
 
 @composite(np.take_along_axis)
