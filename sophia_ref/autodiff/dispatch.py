@@ -156,15 +156,14 @@ class Box:
     # -- NumPy's protocols ---------------------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
-        if method == "at":
-            target, index, *operand = inputs
-            if ufunc in (np.add, np.subtract) and isinstance(target, Box) and not isinstance(index, Box):
-                return target.accumulate_at(ufunc, index, operand[0])
-        if out is not None and not isinstance(out[0], Box):
+        written = inputs[0] if method == "at" else out[0] if out else None
+        if isinstance(written, np.ndarray):
             raise InPlaceError(
-                f"{name_of(ufunc)}: out= (or the left side of +=, *=, ...) is a plain ndarray, which cannot hold a "
+                f"{name_of(ufunc)} would write into a plain ndarray (x += ..., out=, .at), which cannot hold a "
                 f"derivative: write x = x + ..., leave out= away, or make the buffer with np.empty_like of an argument"
             )
+        if method == "at" and isinstance(written, Box) and ufunc in (np.add, np.subtract):
+            return written.accumulate_at(ufunc, *inputs[1:])
         if method == "__call__":
             y = dispatch(ufunc, [as_operand(x) for x in inputs], kwargs)
         elif (method, ufunc) in UFUNC_METHODS:
@@ -176,10 +175,9 @@ class Box:
             raise TypeError(
                 f"{name_of(ufunc)}.{method} has no derivative rule in sophia_ref: use a function that has one"
             )
-        if out is None:
-            return y
-        out[0].assign(..., y)
-        return out[0]
+        if isinstance(written, Box):
+            written.assign(..., y)
+        return y if written is None else written
 
     def __array_function__(self, fun: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return dispatch(fun, args, kwargs)

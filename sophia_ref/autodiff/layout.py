@@ -23,10 +23,12 @@ class Layout:
     array([6., 7., 8.])
 
     Attributes: `shapes` (name -> shape), `slices` (name -> slice of the last axis of theta), `size` P.
-    Raises ValueError for a shape that is not a tuple of non-negative integers.
+    Raises ValueError for no tensors at all, and for a shape that is not a tuple of non-negative integers.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not shapes:
+            raise ValueError("Layout: shapes must name at least one tensor, got none")
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.slices: dict[str, slice] = {}
         self.size = 0
@@ -54,18 +56,19 @@ class Layout:
 
         Raises ValueError if the last axis of theta is not P long.
         """
-        if np.ndim(theta) == 0 or theta.shape[-1] != self.size:
+        if not hasattr(theta, "shape") or theta.shape[-1:] != (self.size,):
             raise ValueError(f"Layout.unpack: theta must have shape (..., {self.size}), got shape {np.shape(theta)}")
         return dict(zip(self.shapes, self._split(theta), strict=True))
 
     def pack(self, tensors: Mapping[str, Any]) -> Any:
         """{name: tensor (..., *shape)} -> theta (..., P), the inverse of `unpack`.
 
-        Raises ValueError for a missing or unknown name, and for a tensor whose shape does not end in the layout's.
+        Raises ValueError for a missing or unknown name, for a tensor whose shape does not end in the layout's, and for
+        tensors whose leading axes differ.
         """
         if set(tensors) != set(self.shapes):
             raise ValueError(f"Layout.pack: tensors must be named {sorted(self.shapes)}, got {sorted(tensors)}")
-        flat = []
+        flat, leads = [], {}
         for name, shape in self.shapes.items():
             tensor = tensors[name]
             lead = np.shape(tensor)[: np.ndim(tensor) - len(shape)]
@@ -74,6 +77,9 @@ class Layout:
                     f"Layout.pack: {name!r} must have shape (..., {', '.join(map(str, shape))}), got {np.shape(tensor)}"
                 )
             flat.append(np.reshape(tensor, (*lead, math.prod(shape))))
+            leads[name] = lead
+        if len(set(leads.values())) > 1:
+            raise ValueError(f"Layout.pack: all tensors must have the same leading axes, got {leads}")
         return np.concatenate(flat, axis=-1)
 
     def _tensors(self, theta: Any) -> tuple[tuple[Any, ...], Any]:

@@ -171,7 +171,7 @@ def output(name: str, level: int, y: Any) -> Any:
 
 
 def as_array(x: Any) -> Any:
-    return x if isinstance(x, Box | np.ndarray | np.generic) else np.asarray(x)[()]
+    return x if isinstance(x, Box | np.ndarray | np.generic) else np.asarray(x)
 
 
 def locked(x: Any) -> Any:

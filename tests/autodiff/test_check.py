@@ -1,0 +1,135 @@
+"""The judge itself: check_grads passes what is right and names what is wrong."""
+
+import numpy as np
+import pytest
+
+import sophia_ref as sr
+
+x3 = np.array([0.5, -1.2, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (np.sin, x3),
+        (lambda x: x**3, 1.5),
+        (lambda x: np.sum(x**2), np.array(2.0)),
+        (lambda x: np.outer(x, x), x3),
+        (lambda x: x @ x.T, np.arange(6.0).reshape(2, 3)),
+        (lambda x: 3.0, x3),
+        (lambda x: np.zeros(0), x3),
+        (np.exp, np.zeros((0, 2))),
+        (lambda x: 1e6 * np.cos(x), x3),
+        (lambda x: 1e-6 * np.cos(x), x3),
+        (lambda x: np.log(x), np.array([1e-3 + 1.0, 1e3, 1e5])),
+    ],
+)
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_right_derivatives_pass_at_every_order_and_scale(f, x, order):
+    sr.check_grads(f, x, order=order)
+
+
+def wrong_by(factor, forward=np.sin):
+    return sr.primitive(lambda x: (forward(x), x), lambda x, y_bar: (factor * np.cos(x) * y_bar,))
+
+
+@pytest.mark.parametrize("factor", [1.001, 0.999, -1.0, 0.0, 1 + 1e-5, np.nan])
+def test_a_backward_off_by_a_factor_is_caught(factor):
+    with pytest.raises(AssertionError, match="the reverse derivative is wrong: off by"):
+        sr.check_grads(wrong_by(factor), x3, order=1)
+    sr.check_grads(wrong_by(1.0), x3)
+
+
+def test_one_wrong_entry_of_many_is_caught():
+    def backward(x, y_bar):
+        x_bar = np.cos(x) * y_bar
+        return (x_bar * np.where(np.arange(x.size) == 7, 1.001, 1.0),)
+
+    f = sr.primitive(lambda x: (np.sin(x), x), backward)
+    with pytest.raises(AssertionError, match="reverse"):
+        sr.check_grads(f, np.linspace(-1, 1, 10), order=1)
+
+
+def test_a_transposed_jacobian_is_caught():
+    A = np.arange(9.0).reshape(3, 3)
+    f = sr.primitive(lambda x: (A @ x, None), lambda saved, y_bar: (A @ y_bar,))
+    with pytest.raises(AssertionError, match="reverse"):
+        sr.check_grads(f, x3, order=1)
+
+
+def test_a_wrong_tangent_is_caught_in_forward_mode():
+    f = sr.primitive(lambda x: (np.sin(x * 1.0) + np.round(x, 3) * 1e-2, x), lambda x, y_bar: (np.cos(x) * y_bar,))
+    with pytest.raises(AssertionError, match="the forward derivative is wrong"):
+        sr.check_grads(lambda x: f(x) + 0.1 * np.round(1e8 * x) / 1e8, x3, order=1)
+
+
+def test_a_second_derivative_that_is_wrong_alone_is_caught_at_order_two():
+    frozen = sr.primitive(lambda x: (np.sin(x), np.cos(sr.autodiff.dispatch.strip(x))), lambda c, y_bar: (c * y_bar,))
+    sr.check_grads(frozen, x3, order=1)
+    with pytest.raises(AssertionError, match=r"x -> J\^T w of forward|x -> J\^T w of <lambda>"):
+        sr.check_grads(frozen, x3, order=2)
+
+
+def test_the_message_shows_both_jacobians_and_the_name():
+    def halved(x):
+        return wrong_by(0.5)(x)
+
+    with pytest.raises(AssertionError) as caught:
+        sr.check_grads(halved, x3, order=1)
+    message = str(caught.value)
+    assert message.startswith("halved: the reverse derivative is wrong: off by 0.")
+    assert "central differences" in message
+    assert message.count("[[") == 2
+
+
+def test_a_looser_tolerance_lets_a_small_error_pass():
+    sr.check_grads(wrong_by(1.001), x3, order=1, rtol=1e-2)
+    with pytest.raises(AssertionError):
+        sr.check_grads(wrong_by(1.001), x3, order=1, rtol=1e-4)
+
+
+def test_an_in_place_backward_is_checked_forward_over_reverse():
+    def backward(x, y_bar, slope=np.cos):
+        x_bar = np.empty_like(x)
+        np.multiply(slope(x), y_bar, out=x_bar)
+        return (x_bar,)
+
+    sr.check_grads(sr.primitive(lambda x: (np.sin(x), x), backward), x3)
+    wrong = sr.primitive(
+        lambda x: (np.sin(x), x), lambda x, y_bar: backward(sr.autodiff.dispatch.strip(x), y_bar + 0 * x)
+    )
+    with pytest.raises((AssertionError, TypeError)):
+        sr.check_grads(wrong, x3)
+
+
+def test_a_function_that_writes_into_its_argument_is_refused_at_first_order():
+    def f(x):
+        x = x * 1.0
+        x += 1.0
+        return x
+
+    with pytest.raises(sr.autodiff.InPlaceError):
+        sr.check_grads(f, x3)
+
+
+def test_a_kink_within_the_step_of_the_differences_is_caught():
+    with pytest.raises(AssertionError):
+        sr.check_grads(np.abs, np.array([1e-5, 1.0]), order=1)
+
+
+@pytest.mark.parametrize("x", [np.float32([1.0, 2.0]), {"a": x3}, np.float32(1.0)])
+def test_only_one_float64_array_can_be_checked(x):
+    with pytest.raises(TypeError, match="check_grads: x must be one float64 array"):
+        sr.check_grads(lambda x: 1.0, x)
+
+
+@pytest.mark.parametrize("x", [3, [1.0], np.arange(3), 1j * x3])
+def test_other_input_is_refused_as_everywhere(x):
+    with pytest.raises(TypeError, match="check_grads: x must be"):
+        sr.check_grads(np.sin, x)
+
+
+@pytest.mark.parametrize("order", [0, -1, 1.5, True, "2"])
+def test_order_must_be_a_positive_integer(order):
+    with pytest.raises(ValueError, match="check_grads: order must be an integer of at least 1, got"):
+        sr.check_grads(np.sin, x3, order=order)
