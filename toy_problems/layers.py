@@ -23,11 +23,6 @@ from sophia_ref.autodiff.dispatch import strip
 Array = Any  # an ndarray, or a Dual that stands for one
 MASKED = -1  # the target of a position that predicts nothing
 
-# glibc returns freed arrays to the system, and fetching them again costs 2,500 page faults a gradient: a tenth of its
-# time. Freeing one block of 32 MB, never touched, raises the size up to which memory is kept. Elsewhere it does
-# nothing.
-np.empty(2**25 - 2**14, np.uint8)
-
 
 # -- linear: y = x W ---------------------------------------------------------------------------------------------------
 
