@@ -15,7 +15,7 @@ import numpy as np
 
 from sophia_ref.autodiff import Layout
 from toy_problems.checks import count
-from toy_problems.layers import MASKED, attention, cross_entropy, embedding, gelu_linear, linear, norm_linear
+from toy_problems.layers import MASKED, attention, cross_entropy, embedding, gelu, linear, norm_linear
 
 Array = Any  # an ndarray, or what stands for one while it is differentiated
 Batch = tuple[Array, Array]
@@ -113,8 +113,8 @@ class TinyGPT:
         for i in range(self.layers):
             qkv = norm_linear(x, w[f"{i}.attention.gain"], w[f"{i}.attention.in"])  # (B, T, D) -> (B, T, 3D)
             x = x + linear(attention(qkv, self.heads), w[f"{i}.attention.out"])  # (B, T, 3D) -> (B, T, D)
-            hidden = norm_linear(x, w[f"{i}.mlp.gain"], w[f"{i}.mlp.in"])  # (B, T, D) -> (B, T, 4D)
-            x = x + gelu_linear(hidden, w[f"{i}.mlp.out"])  # (B, T, 4D) -> (B, T, D)
+            hidden = gelu(norm_linear(x, w[f"{i}.mlp.gain"], w[f"{i}.mlp.in"]))  # (B, T, D) -> (B, T, 4D)
+            x = x + linear(hidden, w[f"{i}.mlp.out"])  # (B, T, 4D) -> (B, T, D)
         return norm_linear(x, w["gain"], w["words"].T)  # (B, T, D) -> (B, T, V)
 
     def sample(self, theta: Array, prompt: Array, n: int, rng: np.random.Generator, temperature: float = 1.0) -> Array:
