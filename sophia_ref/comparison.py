@@ -103,7 +103,7 @@ def final_loss(steps: int, method: str, settings: Settings) -> float:
     return float(train(method, settings, steps, TUNING_SEED, points=1).validation[-1])
 
 
-def milliseconds_a_step(chosen: Mapping[str, Trial], rounds: int = 5, steps: int = 20) -> dict[str, float]:
+def milliseconds_a_step(chosen: Mapping[str, Trial], rounds: int = 15, steps: int = 10) -> dict[str, float]:
     """Time of a training step, curvature included: the median of rounds in which the methods take turns."""
     times: dict[str, list[float]] = {method: [] for method in chosen}
     for _ in range(rounds):
