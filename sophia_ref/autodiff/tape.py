@@ -70,8 +70,7 @@ class Var(Box):
         cotangent = RULES[fun].cotangent
 
         def pullback(y_bar: Any) -> list[Any]:
-            bars = [cotangent(i, y_bar, y, *values, **kwargs) for i in boxed]
-            return [like(bar, values[i]) for i, bar in zip(boxed, bars, strict=True)]
+            return [like(cotangent(i, y_bar, y, *values, **kwargs), values[i]) for i in boxed]
 
         result: Var = self.tape.record(y, [args[i].index for i in boxed], pullback)
         return result

@@ -16,15 +16,17 @@ def elementwise(*maps: Callable[..., Array] | None) -> Rule:
     """maps[i](d, y, *args) is d times the derivative of y by args[i]; None where there is none."""
 
     def tangent(tangents: Sequence[Array], y: Array, *args: Array) -> Array:
-        dy = None
+        dy = shared = None
         for map_, d in zip(maps, tangents, strict=True):
             if d is not None and map_ is not None:
-                dy = map_(d, y, *args) if dy is None else dy + map_(d, y, *args)
+                term = map_(d, y, *args)
+                shared = dy is None and term is d
+                dy = term if dy is None else dy + term
         if dy is None:
             return np.zeros_like(y)
         if dy.shape != y.shape:
             return +np.broadcast_to(dy, y.shape)
-        return +dy if any(dy is d for d in tangents) else dy  # a result shares no memory with what it comes from
+        return +dy if shared else dy  # a copy: a result shares no memory with what it comes from
 
     def cotangent(i: int, y_bar: Array, y: Array, *args: Array) -> Array:
         x, map_ = args[i], maps[i]
