@@ -37,7 +37,8 @@ TRAIN = """\
 As in the paper, the learning rate warms up (over a tenth of the steps here) and
 falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
 Tokens are characters; the last tenth of the text is held out for validation.
-Ctrl-C ends the training early and saves what there is.
+Ctrl-C ends the training early and saves what there is. The small presets are
+fastest on one thread: OPENBLAS_NUM_THREADS=1 in the environment says so.
 
 examples:
   sophia-ref train

@@ -69,7 +69,8 @@ def train(task: Any, opt: Any, peak: float, steps: int, seed: int) -> Training:
         bar.set_postfix(shown, refresh=False)
         bar.update()
 
-    with tqdm(total=steps, unit="step", disable=None, dynamic_ncols=True) as bar:
+    form = "step {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
+    with tqdm(total=steps, disable=None, dynamic_ncols=True, bar_format=form) as bar:
         try:
             done = run(task, replace(opt, lr=lr), steps, seed=seed, record=steps, clip_norm=1.0, callback=look)
         except KeyboardInterrupt:
