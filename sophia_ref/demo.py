@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import platform
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,7 @@ def demo(output: str | Path = "out", quick: bool = False, say: Say = print) -> P
     )
     path = output / "report.html"
     report.write_page(path, "Sophia, tried out", [_introduction(quick), *blocks])
-    say(f"\nEverything is in {output}{os.sep}; open {path} ({seconds:.0f} s)")
+    say(f"\nDone in {seconds:.0f} s. Everything is in {output}{os.sep}; open {path}")
     return path
 
 
@@ -120,15 +121,14 @@ def race(output: Path, say: Say) -> list[str]:
 def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
     """Tables, pictures and verdicts of a comparison; returns blocks for the report."""
     budget, steps, chosen = results.budget, results.budget.steps, best(results.trials)
-    header = ("method", "tuned settings", "validation loss", "half the steps", "cost a step", "ms a step", "unclipped")
+    header = ("method", "validation loss", "half the steps", "cost a step", "ms a step", "unclipped")
     rows = []
-    for method, trial in chosen.items():
+    for method in chosen:
         curves, clips = results.curves[method, steps], method != "AdamW"
         slower = results.milliseconds[method] / results.milliseconds["AdamW"] - 1
         rows.append(
             (
                 method,
-                _settings(trial.settings),
                 _spread(results.final(method, steps)),
                 _spread(results.final(method, steps // 2)) if clips else "",
                 f"{curves[0].cost[-1] / steps:.2f}",
@@ -140,7 +140,9 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         )
     verdicts = comparison.verdicts(results)
     samples = {method: _sample(results.curves[method, steps][0].theta) for method in chosen}
-    say("\n" + report.text_table(header, rows) + "\n\n" + "\n".join(verdicts))
+    tuned = [f"{method}: {_settings(trial.settings)}" for method, trial in chosen.items()]
+    say("\nTuned: " + "\n       ".join(tuned) + "\n\n" + report.text_table(header, rows))
+    say("\n" + "\n".join(textwrap.fill(verdict, 80) for verdict in verdicts))
     say(f"\nWhat AdamW's model writes:\n\n{samples['AdamW']}")
 
     _save_curves(output / "training.csv", results)
@@ -162,6 +164,7 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         ),
         *(report.paragraph(text, "verdict") for text in verdicts),
         report.html_table(header, rows),
+        report.paragraph("Tuned settings. " + "; ".join(tuned) + "."),
         report.paragraph(
             "Validation loss in nats a character: mean ± half the range over seeds, on an eighth of the held-out text. "
             "Half the steps: a run half as long with its own full schedule, which is how the paper judges. Cost in "

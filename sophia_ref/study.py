@@ -5,6 +5,7 @@ shown. What differs is then the method, not the effort spent on it. Work goes to
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -94,14 +95,17 @@ def processes(workers: int | None = None) -> Iterator[Executor]:
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))  # inherited by processes that are spawned below
-    pool = ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=get_context("spawn"))
+    # Ctrl-C reaches a terminal's whole group: the workers leave it to this process, which then ends them
+    deaf = signal.SIGINT, signal.SIG_IGN
+    pool = ProcessPoolExecutor(workers or os.cpu_count() or 1, get_context("spawn"), signal.signal, deaf)
     try:
         yield pool
         pool.shutdown()
     except BaseException:
-        for process in list((pool._processes or {}).values()):
+        running = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)  # before its processes die, which it would take for a failure
+        for process in running:
             process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:
         for name, value in before.items():
