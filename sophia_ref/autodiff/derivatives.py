@@ -135,7 +135,7 @@ def hessian(f: Function) -> Function:
         x = checked("hessian", x)
         if len(x) == 0:
             return np.zeros((0, 0), x.dtype)
-        return np.stack([hvp(f, x, e) for e in np.eye(len(x), dtype=x.dtype)])
+        return np.stack([hvp(f, x, e) for e in np.eye(len(x))])
 
     return matrix
 
@@ -147,7 +147,7 @@ def hessian_diag(f: Function) -> Function:
         x = checked("hessian_diag", x)
         if isinstance(x, dict):
             raise TypeError("hessian_diag: x must be one array, got a dict; Layout.pack makes one array of several")
-        basis = np.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
+        basis = np.eye(x.size).reshape(x.size, *x.shape)
         entries = [hvp(f, x, e)[np.unravel_index(i, x.shape)] for i, e in enumerate(basis)]
         return np.reshape(np.stack(entries), x.shape) if entries else np.zeros(x.shape, x.dtype)
 

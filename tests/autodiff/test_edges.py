@@ -165,6 +165,7 @@ def test_a_loss_that_ignores_its_input_has_gradient_zero(loss):
     assert sr.value_and_grad(lambda x: loss)(x)[0] == loss
     y, dy = sr.jvp(lambda x: loss, x, x)
     assert (y, dy) == (loss, 0.0)
+    assert dy.dtype.kind == "f"
     np.testing.assert_array_equal(sr.hvp(lambda x: loss, x, x), np.zeros(3, np.float32), strict=True)
     np.testing.assert_array_equal(sr.hessian(lambda x: loss)(x), np.zeros((3, 3), np.float32), strict=True)
 
@@ -235,6 +236,10 @@ def test_ties_share_equally_in_extremes():
 
 
 def test_sort_keeps_the_order_of_equal_entries():
+    many = np.arange(60.0) % 3
+    order = np.concatenate([np.arange(k, 60, 3) for k in range(3)])  # the places of the zeros, the ones, the twos
+    pulled = sr.vjp(np.sort, many)[1](np.arange(60.0))
+    np.testing.assert_array_equal(pulled[order], np.arange(60.0))
     weights = np.array([1.0, 10.0, 100.0, 1000.0])
     np.testing.assert_array_equal(both(lambda x: np.sort(x) @ weights, TIES), [1, 100, 1000, 10])
 
@@ -304,6 +309,13 @@ def test_xlogy_is_zero_with_slope_zero_where_both_are_zero():
     np.testing.assert_allclose(H, [[0, 0.25], [0.25, 0]])
     H = sr.hessian(lambda p: special.xlog1py(p[0], p[1]))(np.array([0.0, 3.0]))
     np.testing.assert_allclose(H, [[0, 0.25], [0.25, 0]])
+
+
+def test_log_sum_exp_of_nothing_but_minus_infinity_is_minus_infinity():
+    with pytest.warns(RuntimeWarning):  # log 0; the slopes are 0 / 0
+        value, gradient = sr.value_and_grad(np.logaddexp.reduce)(np.full(2, -np.inf))
+    assert value == np.logaddexp.reduce(np.full(2, -np.inf)) == -np.inf
+    assert np.isnan(gradient).all()
 
 
 def test_softplus_and_log_sigmoid_stay_exact_far_out():
@@ -397,6 +409,16 @@ def test_a_float64_constant_makes_value_and_tangent_float64_as_numpy_does_but_no
         assert sr.grad(lambda x, f=f: np.sum(f(x)))(x).dtype == np.float32
 
 
+def test_v_and_y_bar_are_taken_in_the_dtype_of_what_they_belong_to():
+    x = x3.astype(np.float32)
+    assert sr.jvp(lambda x: x, x, v3)[1].dtype == np.float32
+    seen = []
+    identity = sr.primitive(lambda x: (x * 1, None), lambda saved, y_bar: seen.append(y_bar.dtype) or (y_bar * v3,))
+    _, pullback = sr.vjp(lambda x: identity(identity(x)), x)
+    assert pullback(v3).dtype == np.float32
+    assert seen == [np.float32, np.float32]  # the first backward gave float64
+
+
 def test_mixed_dtypes_in_a_dict_stay_as_they_are():
     p = {"a": x3.astype(np.float32), "b": x3}
     gradient = sr.grad(lambda p: np.sum(p["a"] * p["b"]))(p)
@@ -471,7 +493,8 @@ def test_writing_into_a_dual_is_exact(written, pure):
     lambda a, b: a.T * b, lambda a, b: b + a.T, lambda a, b: b.T.copy("F").T * a.T, lambda a, b: a.T + b * b.mean(0),
     lambda a, b: np.stack([a.T, b], 1)[:, 0] * b, lambda a, b: np.maximum(b, a.T), lambda a, b: np.where(b > 0, a.T, b),
     lambda a, b: a.T @ b + a.T, lambda a, b: np.asfortranarray(np.ones((3, 3))) * b, lambda a, b: np.exp(a.T) - b[:1],
-    lambda a, b: a.T * 1.0, lambda a, b: a[:, ::-1].T.copy() + b[:1, :1], lambda a, b: np.einsum("ij->ji", a) * 1,
+    lambda a, b: a.T * 1.0, lambda a, b: b + a.T[None], lambda a, b: (a.T[:, None] * b[:, None])[:, 0],
+    lambda a, b: a[:, ::-1].T.copy() + b[:1, :1], lambda a, b: np.einsum("ij->ji", a) * 1,
 ])  # fmt: skip
 def test_a_view_of_a_dual_is_a_view_of_its_tangent_whatever_the_memory_layout(make):
     constant = rng.standard_normal((3, 3))
@@ -488,6 +511,60 @@ def test_a_view_of_a_dual_is_a_view_of_its_tangent_whatever_the_memory_layout(ma
         tangent = sr.jvp(lambda x, way=way: written(x, way), x, v)[1]
         steps = [(written(x + h * v, way) - written(x - h * v, way)) / (2 * h) for h in (1e-4, 5e-5)]
         np.testing.assert_allclose(tangent, (4 * steps[1] - steps[0]) / 3, rtol=1e-7, atol=1e-8)
+
+
+def test_writing_into_a_result_does_not_reach_what_it_came_from():
+    def f(x):
+        total = x * 0
+        results = [x + 1.0, x - 1.0, 1.0 + x, +x, x + np.ones((2, 3)), np.clip(x, None, None), np.take(x[None], 0, 0)]
+        results += [np.where(True, x, 0.0), x.copy(), x.astype(float), np.sum(x, axis=()), np.pad(x, 0), x.flatten()]
+        for y in results:
+            y *= 3.0
+            total = total + x * y
+        return total
+
+    steps = [(f(x3 + h * v3) - f(x3 - h * v3)) / (2 * h) for h in (1e-3, 5e-4)]
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1], (4 * steps[1] - steps[0]) / 3, rtol=1e-9)
+
+
+def test_out_returns_the_buffer_itself():
+    def f(x):
+        buffer = np.empty_like(x)
+        assert np.exp(x, out=buffer) is buffer
+        assert np.multiply(buffer, 2.0, buffer) is buffer
+        return buffer
+
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1], 2 * np.exp(x3) * v3)
+
+
+def test_constants_written_with_out_have_tangent_zero():
+    def f(x):
+        y = x * 2.0
+        np.add(np.ones(3), 1.0, out=y)
+        return y * x
+
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1], 2 * v3)
+
+
+def test_writing_at_three_levels_keeps_them_apart():
+    def innermost(y, x):  # x belongs to an outer level
+        b = y * 1.0
+        b[0] = x[0]
+        b[1:] *= y[:-1]
+        y[2] = y[0] * x[1]
+        return b * y
+
+    def pure(y, x):
+        b = np.stack([x[0], y[1] * y[0], y[2] * y[1]])
+        return b * np.stack([y[0], y[1], y[0] * x[1]])
+
+    def nested(f):
+        second = lambda x: sr.jvp(lambda y: f(y, x), x * x, v3)[1]  # noqa: E731
+        third = lambda x: sr.jvp(second, x, v3 * v3)[1]  # noqa: E731
+        return [sr.jvp(g, x3, v3)[1] for g in (second, third)] + [sr.jvp(lambda y: f(y, x3), x3, v3)[1]]
+
+    for got, expected in zip(nested(innermost), nested(pure), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-13)
 
 
 def test_augmented_assignment_on_numpy_scalars_makes_new_ones_also_on_the_tape():
@@ -597,6 +674,8 @@ def test_buffers_like_a_var_are_plain_arrays():
         return np.sum(np.full_like(x, x[0]) * np.ones_like(x))
 
     np.testing.assert_array_equal(sr.grad(f)(x3), [3.0, 0.0, 0.0])
+    single = sr.jvp(lambda x: np.full_like(x.astype(np.float32), x[0]), x3, v3)
+    assert single[0].dtype == single[1].dtype == np.float32
     integers = []
     sr.jvp(lambda x: integers.append(np.zeros_like(x, dtype=int)) or np.sum(x), x3, v3)
     assert type(integers[0]) is np.ndarray

@@ -214,6 +214,11 @@ def test_a_wrong_backward_is_named(message):
         sr.grad(lambda x: np.sum(wrong(x, 2.0)))(x3)
 
 
+def test_none_for_a_scalar_argument_is_named_too():
+    with pytest.raises(ValueError, match=r"must return a cotangent of shape \(\) for argument 0; got None"):
+        sr.grad(sr.primitive(twice, lambda saved, y_bar: (None, None)), 0)(1.0, 2.0)
+
+
 @pytest.mark.parametrize("result", [None, 3.0, (1.0,), (1.0, 2.0, 3.0), [1.0, 2.0]])
 def test_a_forward_that_returns_no_pair_is_named(result):
     def forward(x):
@@ -275,3 +280,11 @@ def test_overwriting_the_argument_or_the_cotangent_raises_numpys_error():
     for pair in ((overwrite_argument, cube_backward), (cube_forward, overwrite_cotangent)):
         with pytest.raises(ValueError, match="read-only"):
             sr.grad(lambda x, pair=pair: np.sum(sr.primitive(*pair)(x)))(x3)
+
+    def overwrite_first(saved, y_bar):
+        y_bar[0][...] = 0.0
+        return (y_bar[0],)
+
+    several = sr.primitive(lambda x: ((x * 1.0, x * 2.0), None), overwrite_first)
+    with pytest.raises(ValueError, match="read-only"):
+        sr.grad(lambda x: np.sum(several(x)[0]))(x3)

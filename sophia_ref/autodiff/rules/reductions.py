@@ -29,7 +29,7 @@ def sum_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: bool = Fal
 
 
 def mean_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    return sum_transpose(g / max(count(x, axis), 1), x, axis, keepdims=keepdims)
+    return sum_transpose(g / count(x, axis), x, axis, keepdims=keepdims)
 
 
 def cumsum_transpose(g: Array, x: Array, axis: int | None = None) -> Array:
@@ -120,7 +120,7 @@ def _(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Ar
 def share_of_extreme(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     """1 at the extreme along the axis, 1/n at each of n that tie, 0 elsewhere."""
     chosen = x == expand(y, axis, keepdims, x.ndim)
-    return chosen.astype(x.dtype) / chosen.sum(axis=axis, keepdims=True).astype(x.dtype)
+    return chosen / chosen.sum(axis=axis, keepdims=True)
 
 
 def extreme_tangent(tangents: Any, y: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
