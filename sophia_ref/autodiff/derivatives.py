@@ -29,8 +29,8 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
     level = next(levels)
 
     def dual(value: Any, tangent: Any) -> Dual:
-        value, tangent = np.copy(value, "C")[()], np.copy(tangent, "C")[()]
-        return Dual(value, alike(tangent, value), level)
+        value = np.copy(value, "C")[()]
+        return Dual(value, alike(np.copy(tangent)[()], value), level)
 
     def parts(result: Any) -> tuple[Any, Any]:
         if isinstance(result, Dual) and result.level == level:

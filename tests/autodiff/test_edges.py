@@ -10,6 +10,7 @@ import scipy.special as special
 
 import sophia_ref as sr
 from sophia_ref.autodiff import Dual, InPlaceError
+from sophia_ref.autodiff.dual import alike
 from sophia_ref.autodiff.tape import keep
 
 rng = np.random.default_rng(1)
@@ -561,10 +562,17 @@ def test_writing_at_three_levels_keeps_them_apart():
     def nested(f):
         second = lambda x: sr.jvp(lambda y: f(y, x), x * x, v3)[1]  # noqa: E731
         third = lambda x: sr.jvp(second, x, v3 * v3)[1]  # noqa: E731
-        return [sr.jvp(g, x3, v3)[1] for g in (second, third)] + [sr.jvp(lambda y: f(y, x3), x3, v3)[1]]
+        along = lambda a: sr.jvp(lambda x: sr.jvp(lambda y: f(y, x), x, a)[1], x3, v3)[1]  # noqa: E731
+        return [sr.jvp(g, x3, v3)[1] for g in (second, third, along)] + [sr.jvp(lambda y: f(y, x3), x3, v3)[1]]
 
     for got, expected in zip(nested(innermost), nested(pure), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-13)
+
+
+def test_an_axis_of_length_one_has_no_place_in_memory():
+    y = np.lib.stride_tricks.as_strided(np.zeros(3), (3, 1), (8, 1234))
+    dy = np.ones((3, 1))
+    assert alike(dy, y) is dy  # a copy would cut the tangent off from the array that it is a view of
 
 
 def test_augmented_assignment_on_numpy_scalars_makes_new_ones_also_on_the_tape():

@@ -2,6 +2,8 @@
 
 import math
 import pickle
+import subprocess
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -423,3 +425,22 @@ def test_a_box_is_unhashable_and_shows_what_it_is():
         hash(seen[0])
     with pytest.raises(TypeError, match="len"):
         len(seen[0][0])
+
+
+LATE = """
+import sys
+import numpy as np
+import sophia_ref as sr
+try:
+    sr.grad(lambda x: np.fft.fft(x)[0])(np.ones(3))
+except TypeError as error:
+    assert "numpy.fft.fft" in str(error)
+assert not any(name.startswith("scipy") for name in sys.modules)
+import scipy.special
+assert sr.grad(scipy.special.expit)(0.0) == 0.25
+"""
+
+
+def test_rules_for_scipy_come_with_scipy_and_not_before():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

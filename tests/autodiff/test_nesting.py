@@ -69,7 +69,8 @@ def test_the_inner_variable_is_not_mistaken_for_the_outer_one(outer, inner):
     assert outer(lambda x: inner(lambda y: x * y**2)(x))(3.0) == 12.0
     # functions of the outer variable alone have inner derivative 0
     assert outer(lambda x: inner(lambda y: x)(1.0) + 5 * x)(3.0) == 5.0
-    assert outer(lambda x: inner(lambda y: x * 2.0)(1.0))(3.0) == 0.0
+    assert outer(lambda x: x * inner(lambda y: x)(1.0))(3.0) == 0.0
+    assert outer(lambda x: x * inner(lambda y: x * 2.0)(1.0))(3.0) == 0.0
     # a constant of the inner function
     assert outer(lambda x: inner(lambda y: x * x)(1.0) + x)(3.0) == 1.0
 
