@@ -517,7 +517,9 @@ def test_a_view_of_a_dual_is_a_view_of_its_tangent_whatever_the_memory_layout(ma
 def test_writing_into_a_result_does_not_reach_what_it_came_from():
     def f(x):
         total = x * 0
-        results = [x + 1.0, x - 1.0, 1.0 + x, +x, x + np.ones((2, 3)), np.clip(x, None, None), np.take(x[None], 0, 0)]
+        results = [x + 1.0, x - 1.0, 1.0 + x, +x, x + np.ones((2, 3)), x.clip(-9, None), np.take(x[None], 0, 0)]
+        if np.lib.NumpyVersion(np.__version__) >= "2.1.0":
+            results += [np.clip(x, None, None)]
         results += [np.where(True, x, 0.0), x.copy(), x.astype(float), np.sum(x, axis=()), np.pad(x, 0), x.flatten()]
         for y in results:
             y *= 3.0
