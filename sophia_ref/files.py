@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, synced to the disk, then renamed."""
+"""Files that are whole or absent: written under a temporary name, synced to the disk, renamed, the name synced too."""
 
 import os
 import tempfile
@@ -28,8 +28,19 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         os.chmod(name, 0o666 & ~_umask())  # mkstemp's own 0600 would hide the file from others
         os.replace(name, path)
     except BaseException:  # Ctrl-C too
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)  # it is gone if Ctrl-C came right after the renaming
         raise
+    if os.name == "posix":  # Windows cannot open a folder
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the folder's list of names on the disk: until then a file may be lost with a power cut, whole as it is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

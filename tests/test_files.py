@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,20 @@ def test_the_file_is_as_readable_as_any_other(tmp_path):
     with replacing(tmp_path / "x"):
         pass
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="what a descriptor stands for is read from /proc")
+def test_file_and_folder_are_synced_in_the_order_that_survives_a_power_cut(tmp_path, monkeypatch):
+    calls, sync, rename = [], os.fsync, os.replace
+
+    def spy(descriptor):
+        calls.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    monkeypatch.setattr(os, "replace", lambda old, new: (calls.append("rename"), rename(old, new)))
+    with replacing(tmp_path / "x.bin") as file:
+        file.write(b"one")
+    assert len(calls) == 3
+    assert calls[0].name.startswith(".x.bin.")
+    assert calls[1:] == ["rename", tmp_path]
