@@ -7,6 +7,9 @@ draw, and a shorter run is the beginning of a longer one.
 A row that leaves the finite numbers stops moving: it keeps its last finite theta, and `diverged_at` says when. The
 other rows go on. It has left them when its loss is NaN, or when its gradient, its curvature or its next theta is not
 finite.
+
+What happens next depends on a `Snapshot` alone, so that a run can be saved and goes on, bit for bit, as if it had never
+stopped.
 """
 
 import time
@@ -17,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.checkpoint import STREAMS, CheckpointError, Checkpoints, Snapshot, Stream
 from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, is_array, number
+from sophia_ref.optimizers.description import same
 from sophia_ref.oracle import Oracle, as_problem
 
 Array = Any
@@ -122,6 +127,8 @@ def run(
     clip_norm: float | None = None,
     callback: Callable[[int, Step, Oracle], Any] | None = None,
     progress: bool = False,
+    checkpoint: Checkpoints | None = None,
+    resume: Snapshot | None = None,
 ) -> Run:
     """Take `steps` steps of `opt` on `problem` and return what happened.
 
@@ -133,9 +140,13 @@ def run(
     callback(t, step, oracle): called after step t = 1, 2, ... with its Step and the oracle that it asked. What the
     callback asks is neither counted nor of influence on the run.
     progress: show a bar with loss, cost and unclipped share (tqdm).
+    checkpoint: where to save the run on the way, and how often.
+    resume: a snapshot to go on from, in a call with the other arguments as they were; only `steps`, counted from the
+        start as ever, may be larger. All that is returned, but for `seconds`, is what a run without a break returns.
 
     When no finite row is left the run ends, and the last entries recorded are those of the step that failed, with theta
-    where it was before. Raises TypeError or ValueError, by name, for bad arguments.
+    where it was before. Raises TypeError or ValueError, by name, for bad arguments, and CheckpointError for a run that
+    cannot be saved.
     """
     problem = as_problem(problem)
     steps, seed = integer("run: steps", steps, 0), integer("run: seed", seed, 0)
@@ -156,88 +167,161 @@ def run(
             raise TypeError(f"run: {name} must be True or False, got {value!r}")
     if callback is not None and not callable(callback):
         raise TypeError(f"run: callback must be a function (t, step, oracle), got {callback!r}")
-    streams = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
-    init_rng, data_rng, probe_rng, callback_rng = streams
-    theta = problem.init(init_rng) if theta0 is None else theta0
+    for name, value, kind in (("checkpoint", checkpoint, Checkpoints), ("resume", resume, Snapshot)):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"run: {name} must be a {kind.__name__}, got {value!r}")
+
+    if resume is not None:
+        kept = "trajectory" in resume.log
+        for name, value, saved in (
+            ("seed", seed, resume.seed),
+            ("record", resume.record if record is None else record, resume.record),
+            ("trajectory", kept if trajectory is None else trajectory, kept),
+            ("clip_norm", clip_norm, resume.clip_norm),
+        ):
+            if value != saved:
+                raise ValueError(f"run: {name} must be {saved!r}, as in the run to resume, got {value!r}")
+        if opt is not resume.optimizer and not same(opt, resume.optimizer):
+            raise ValueError(f"run: opt must be {resume.optimizer!r}, as in the run to resume, got {opt!r}")
+        if steps < resume.t:
+            raise ValueError(f"run: steps must be at least {resume.t}, those already taken, got {steps}")
+        return _go_on(resume, problem, steps, callback, progress, checkpoint)
+
+    rngs = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(len(STREAMS))]
+    theta = problem.init(rngs[0]) if theta0 is None else theta0
     if not is_array(theta) or theta.dtype not in (np.float32, np.float64):
         given = "what problem.init returns" if theta0 is None else "theta0"
         expected = f"{given} must be a float32 or float64 array of shape (..., P)"
         raise TypeError(f"run: {expected}, got {theta!r}; np.array(x, dtype=float) makes one")
     state = opt.init(theta)  # refuses 0-d and non-finite arrays
-    theta = frozen(theta.copy())
-
     lead = theta.shape[:-1]
     if record is None:
         record = 1 if lead == () or (steps + 1) * theta.nbytes <= MEMORY else max(steps, 1)
     if trajectory is None:
         trajectory = (steps // record + 2) * theta.nbytes <= MEMORY
-    lost = np.zeros(lead, bool)  # rows that have diverged
-    diverged_at, clipped_steps = np.full(lead, -1), np.zeros(lead, int)
-    kept: dict[str, list[Any]] = {"steps": [], "losses": [], "cost": [], "unclipped": []}
+    log: dict[str, Array] = {"steps": np.zeros(0, int), "losses": np.zeros((0, *lead)), "cost": np.zeros(0)}
+    log["unclipped"] = np.zeros((0, *lead))
     if trajectory:
-        kept["trajectory"] = []
-    cost, seconds = 0.0, 0.0
-    terms: dict[str, Array] = {}
+        log["trajectory"] = np.zeros((0, *theta.shape), theta.dtype)
+    start = Snapshot(
+        t=0,
+        theta=frozen(theta.copy()),
+        state=state,
+        optimizer=opt,
+        seed=seed,
+        record=record,
+        clip_norm=clip_norm,
+        streams=tuple(Stream.of(rng) for rng in rngs),
+        cost=0.0,
+        seconds=0.0,
+        clipped=np.full((*lead, 1), np.nan),
+        diverged_at=np.full(lead, -1),
+        clipped_steps=np.zeros(lead, int),
+        log=log,
+    )
+    return _go_on(start, problem, steps, callback, progress, checkpoint)
 
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _bar(steps, progress) as bar:
-        for t in range(steps + 1):
-            oracle = Oracle(problem, theta, problem.batch(data_rng, lead), probe_rng)
-            guard = _Guard(oracle, clip_norm, lost)
-            start = time.perf_counter()
-            step = opt.step(theta, state, guard) if t < steps and not lost.all() else None
-            seconds += time.perf_counter() - start
-            spent = oracle.cost  # the losses recorded below are not the optimizer's expense
-            if t % record == 0 or step is None:
-                kept["steps"].append(t)
-                kept["losses"].append(oracle.loss())
-                kept["cost"].append(cost)
-                kept["unclipped"].append(_unclipped(terms, lost))
-                if trajectory:
-                    kept["trajectory"].append(theta)
-            if step is None:
-                break
-            cost += spent
-            guard.sound(step.theta)
-            diverged_at[guard.lost & ~lost] = t + 1
-            clipped_steps += guard.norm_clipped & ~guard.lost
-            lost, terms = guard.lost, step.terms
-            if not lost.all():
-                theta = frozen(np.where(lost[..., None], theta, step.theta) if lost.any() else step.theta)
-                state = step.state
-                if callback is not None:
-                    oracle._rng = callback_rng
-                    callback(t + 1, step._replace(theta=theta), oracle)
-            if bar is not None:
-                shown = {"loss": f"{np.mean(oracle.loss()):.4g}", "cost": f"{cost:.4g}"}
-                if "clipped" in terms and not lost.all():
-                    shown["unclipped"] = f"{np.nanmean(_unclipped(terms, lost)):.0%}"
-                bar.set_postfix(shown, refresh=False)
-                bar.update()
+
+def _go_on(
+    after: Snapshot,
+    problem: Any,
+    steps: int,
+    callback: Callable[[int, Step, Oracle], Any] | None,
+    progress: bool,
+    checkpoint: Checkpoints | None,
+) -> Run:
+    """The loop. Each step leads from the snapshot `here` to the snapshot `after` it."""
+    here, first, opt, lead = after, after.t, after.optimizer, after.theta.shape[:-1]
+    rngs = [stream.generator(here.seed, index) for index, stream in enumerate(here.streams)]
+    _, data_rng, probe_rng, callback_rng = rngs
+    lost = np.asarray(here.diverged_at >= 0)  # rows that have diverged
+    unknown = np.full((*lead, 1), np.nan)
+    kept = {name: list(entries) for name, entries in here.log.items()}
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _bar(first, steps, progress) as bar:
+        try:
+            for t in range(first, steps + 1):
+                if checkpoint is None:
+                    here = after
+                else:  # bound once, as Ctrl-C may come at any moment
+                    here = after._replace(streams=tuple(Stream.of(rng) for rng in rngs))
+                    if (t in (first, steps) or t % checkpoint.every == 0) and not lost.all():
+                        checkpoint.save(_complete(here, kept))
+                oracle = Oracle(problem, here.theta, problem.batch(data_rng, lead), probe_rng)
+                guard = _Guard(oracle, here.clip_norm, lost)
+                start = time.perf_counter()
+                step = opt.step(here.theta, here.state, guard) if t < steps and not lost.all() else None
+                seconds = time.perf_counter() - start
+                spent = oracle.cost  # the losses recorded below are not the optimizer's expense
+                if t % here.record == 0 or step is None:
+                    kept["steps"].append(t)
+                    kept["losses"].append(oracle.loss())
+                    kept["cost"].append(here.cost)
+                    kept["unclipped"].append(_unclipped(here.clipped, lost))
+                    if "trajectory" in kept:
+                        kept["trajectory"].append(here.theta)
+                if step is None:
+                    break
+                guard.sound(step.theta)
+                newly, lost = guard.lost & ~lost, guard.lost
+                after = here._replace(
+                    t=t + 1,
+                    cost=here.cost + spent,
+                    seconds=here.seconds + seconds,
+                    clipped=step.terms.get("clipped", unknown),
+                    diverged_at=np.where(newly, t + 1, here.diverged_at) if newly.any() else here.diverged_at,
+                    clipped_steps=np.asarray(here.clipped_steps + (guard.norm_clipped & ~lost)),
+                )
+                if not lost.all():
+                    theta = frozen(np.where(lost[..., None], here.theta, step.theta) if lost.any() else step.theta)
+                    after = after._replace(theta=theta, state=step.state)
+                    if callback is not None:
+                        oracle._rng = callback_rng
+                        callback(t + 1, step._replace(theta=theta), oracle)
+                elif checkpoint is not None:
+                    checkpoint.save(_complete(here, kept))
+                if bar is not None:
+                    shown = {"loss": f"{np.mean(oracle.loss()):.4g}", "cost": f"{after.cost:.4g}"}
+                    if "clipped" in step.terms and not lost.all():
+                        shown["unclipped"] = f"{np.nanmean(_unclipped(after.clipped, lost)):.0%}"
+                    bar.set_postfix(shown, refresh=False)
+                    bar.update()
+        except CheckpointError:
+            raise
+        except BaseException:  # Ctrl-C too
+            if checkpoint is not None:
+                checkpoint.save(_complete(here, kept))
+            raise
     single = lead == ()
     return Run(
         problem=problem,
         optimizer=opt,
-        seed=seed,
-        theta=theta.copy(),
-        state=state,
+        seed=here.seed,
+        theta=after.theta.copy(),
+        state=after.state,
         **{"trajectory": None} | {name: np.array(values) for name, values in kept.items()},
-        diverged_at=(int(diverged_at) if diverged_at >= 0 else None) if single else diverged_at,
-        clipped_steps=int(clipped_steps) if single else clipped_steps,
-        seconds=seconds,
+        diverged_at=(int(after.diverged_at) if lost else None) if single else after.diverged_at,
+        clipped_steps=int(after.clipped_steps) if single else after.clipped_steps,
+        seconds=after.seconds,
     )
 
 
-def _unclipped(terms: dict[str, Array], lost: Array) -> Array:
-    """Share of coordinates that a step with these terms did not clip, (...); NaN where that cannot be said."""
-    if "clipped" not in terms:
-        return np.full(lost.shape, np.nan)
-    return np.where(lost, np.nan, 1 - terms["clipped"].mean(axis=-1))
+def _complete(here: Snapshot, kept: dict[str, list[Any]]) -> Snapshot:
+    """The snapshot with the entries of the log before step here.t: those of the steps 0, record, 2 record, ..."""
+    entries = -(-here.t // here.record)
+    log = {name: np.array(kept[name][:entries]) if entries else empty for name, empty in here.log.items()}
+    return here._replace(log=log, clipped=here.clipped.mean(axis=-1, keepdims=True))
 
 
-def _bar(steps: int, progress: bool) -> Any:
+def _unclipped(clipped: Array, lost: Array) -> Array:
+    """Share of coordinates that were not clipped, (*lead); NaN where that cannot be said."""
+    return np.where(lost, np.nan, 1 - clipped.mean(axis=-1))
+
+
+def _bar(done: int, steps: int, progress: bool) -> Any:
     """A progress bar, or a context without one."""
     if not progress:
         return nullcontext()
     from tqdm.auto import tqdm
 
-    return tqdm(total=steps, unit="step")
+    return tqdm(initial=done, total=steps, unit="step")

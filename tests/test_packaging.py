@@ -20,7 +20,7 @@ PUBLIC = {
         Sophia SophiaH SophiaG sophia_update Adam AdamW AdaHessian Lion GradientDescent Momentum SignGD Signum
         Newton DampedNewton ClippedNewton SaddleFreeNewton Step
         hutchinson hutchinson_rademacher gnb empirical_fisher exact_diagonal averaged on_part
-        Oracle Given run Run cosine __version__
+        Oracle Given run Run cosine Checkpoints CheckpointError Snapshot __version__
     """,
     "toy_problems.landscapes": "REGISTRY Landscape",
     "toy_problems.transformer": "TinyGPT LanguageTask",
