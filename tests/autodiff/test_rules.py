@@ -116,6 +116,9 @@ for fun in [np.sum, np.mean, np.max, np.min, np.prod, np.var, np.std]:
     case(fun, lambda x, fun=fun: fun(x, 0), some(2, 3))
 for fun in [np.sum, np.prod, np.mean, np.max, np.var, np.std]:
     case(fun, lambda x, fun=fun: fun(x, axis=1), some(0, 2))
+for fun in [np.amax, np.amin, np.ptp]:
+    case(fun, lambda x, fun=fun: fun(x, axis=0), some(3, 2))
+    case(fun, lambda x, fun=fun: fun(x, axis=(0, -1), keepdims=True), some(3, 2))
 for fun in [np.sum, np.prod]:
     case(fun, fun, some(0))
     case(fun, lambda x, fun=fun: fun(x, axis=0), some(0, 2))
@@ -234,6 +237,8 @@ for a, b in [((), ()), ((), (3,)), ((2, 3), ()), ((3,), (3,)), ((2, 3), (3,)), (
     case(np.dot, np.dot, some(*a), some(*b))
 for a, b in [((), ()), ((2,), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((2, 1, 3), (2, 3))]:
     case(np.inner, np.inner, some(*a), some(*b))
+for a, b in [((), ()), ((3,), (3,)), ((2, 3), (3, 2))]:
+    case(np.vdot, np.vdot, some(*a), some(*b))
 for a, b in [((2,), (3,)), ((), (3,)), ((2, 2), (3,))]:
     case(np.outer, np.outer, some(*a), some(*b))
 for a, b in [((3,), (3,)), ((2, 3), (3,)), ((2, 1, 3), (2, 3)), ((2, 0), (0,))]:
@@ -455,7 +460,7 @@ CONSTANTS = [
     lambda x: np.logical_and(x, x), lambda x: np.logical_or(x, 0), np.logical_not, lambda x: np.logical_xor(x, 1),
     lambda x: np.any(x, axis=0), lambda x: np.all(x), lambda x: x.any(), lambda x: x.all(axis=1), np.sign,
     lambda x: np.heaviside(x, 0.5), np.floor, np.ceil, np.trunc, np.rint, lambda x: np.round(x, 1),
-    lambda x: x.round(1),
+    lambda x: np.around(x, 1), lambda x: x.round(1),
     lambda x: np.floor_divide(x, 0.3), lambda x: x // 0.3, lambda x: 1.0 // x, lambda x: x // x, np.argmax,
     lambda x: x.argmax(axis=0), lambda x: np.argmin(x, axis=1), lambda x: x.argmin(), lambda x: x.argsort(),
     lambda x: np.argsort(x, axis=0), lambda x: np.searchsorted(np.arange(5.0), x), lambda x: np.nonzero(x > 0)[0],

@@ -85,10 +85,14 @@ RULES.update({fun: elementwise(*maps) for fun, maps in ELEMENTWISE.items()})
 RULES.update({fun: RULES[ufunc] for fun, ufunc in OPERATORS.items() if ufunc in RULES})
 
 
-def special_functions(special: Any) -> dict[Callable[..., Any], tuple[Callable[..., Array], ...]]:
-    """The table for scipy.special. Where a = 0 and log b is infinite, a log b = 0 by convention, with slope 0."""
+@LATE.append
+def register_scipy() -> None:
+    """scipy.special's ufuncs, once the user has loaded it. Where log b is infinite, 0 log b = 0 with slope 0."""
+    special = sys.modules.get("scipy.special")
+    if special is None:
+        return
     # fmt: off
-    return {
+    table: dict[Callable[..., Any], tuple[Callable[..., Array], ...]] = {
         special.expit:     (lambda d, y, x: d * (y * (1 - y)),),
         special.logit:     (lambda d, y, x: d / (x * (1 - x)),),
         special.log_expit: (lambda d, y, x: d * special.expit(-x),),
@@ -102,14 +106,7 @@ def special_functions(special: Any) -> dict[Callable[..., Any], tuple[Callable[.
                             lambda d, y, a, b: d * (a / (1 + np.where((a == 0) & (b == -1), 0.0, b)))),
     }
     # fmt: on
-
-
-@LATE.append
-def register_special_functions() -> None:
-    """Once the user has loaded scipy.special."""
-    if "scipy.special" in sys.modules:
-        table = special_functions(sys.modules["scipy.special"])
-        RULES.update({fun: elementwise(*maps) for fun, maps in table.items()})
+    RULES.update({fun: elementwise(*maps) for fun, maps in table.items()})
 
 
 @composite(np.clip)

@@ -107,6 +107,11 @@ def _(a: Array, b: Array) -> Array:
     return np.matmul(a, b) if np.ndim(b) <= 2 else tensordot(a, b, (-1, -2))
 
 
+@composite(np.vdot)
+def _(a: Array, b: Array) -> Array:
+    return np.matmul(np.ravel(a), np.ravel(b))
+
+
 @composite(np.inner)
 def _(a: Array, b: Array) -> Array:
     return np.multiply(a, b) if np.ndim(a) == 0 or np.ndim(b) == 0 else tensordot(a, b, (-1, -1))

@@ -132,6 +132,12 @@ def extreme_cotangent(i: int, g: Array, y: Array, x: Array, axis: Axis = None, *
 
 
 RULES[np.max] = RULES[np.min] = general(extreme_tangent, extreme_cotangent)
+COMPOSITES[np.amax], COMPOSITES[np.amin] = np.max, np.min
+
+
+@composite(np.ptp)
+def _(a: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
 def logsumexp(x: Array, axis: Axis = 0, keepdims: bool = False) -> Array:
