@@ -104,20 +104,21 @@ def final_loss(steps: int, method: str, settings: Settings) -> float:
 
 
 def milliseconds_a_step(chosen: Mapping[str, Trial], rounds: int = 15, steps: int = 10) -> dict[str, float]:
-    """Time of a training step, curvature included: the median of rounds in which the methods take turns."""
+    """Processor time of a training step, curvature and batch included: the median of rounds in which the methods take
+    turns. (Not time by the clock, which counts what else the machine is doing.)"""
     times: dict[str, list[float]] = {method: [] for method in chosen}
     for _ in range(rounds):
         for method, trial in chosen.items():
-            run = sr.run(
-                language_task(), make_optimizer(method, trial.settings, steps), steps, clip_norm=1.0, record=steps
-            )
-            times[method].append(run.seconds / steps * 1e3)
+            optimizer = make_optimizer(method, trial.settings, steps)
+            start = time.process_time()
+            sr.run(language_task(), optimizer, steps, clip_norm=1.0, record=steps)
+            times[method].append((time.process_time() - start) / steps * 1e3)
     return {method: float(np.median(values)) for method, values in times.items()}
 
 
 def measured_prices(rounds: int = 15) -> dict[str, float]:
-    """What the oracle's answers cost on this model and machine, in gradients: medians of rounds in which they take
-    turns. The prices that are counted are fixed; these are to be seen beside them."""
+    """What the oracle's answers cost on this model and machine, in gradients: medians as above. To be seen beside the
+    prices that are counted, which are fixed."""
     task, rng = language_task(), np.random.default_rng(0)
     theta, batch = task.init(rng), task.batch(rng, ())
     questions: dict[str, Callable[[sr.Oracle], Any]] = {
@@ -130,9 +131,9 @@ def measured_prices(rounds: int = 15) -> dict[str, float]:
     for _ in range(rounds):
         for name, ask in questions.items():
             oracle = sr.Oracle(task, theta, batch, rng)
-            start = time.perf_counter()
+            start = time.process_time()
             ask(oracle)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     median = {name: float(np.median(values)) for name, values in times.items()}
     return {name: value / median["gradient"] for name, value in median.items()}
 
