@@ -7,11 +7,14 @@ both parts are overwritten. A Dual may be a view of another Dual, exactly as an 
 always have the same memory layout, so that an operation gives a view of both or a copy of both.
 """
 
+import operator
 from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, check_real
+from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, check_real, strip
+
+ZERO = 0.0  # the tangent of a constant
 
 
 class Dual(Box):
@@ -36,10 +39,41 @@ class Dual(Box):
         """Value and tangent of `other` at this level; a constant's tangent is zero."""
         if isinstance(other, Dual) and other.level == self.level:
             return other.value, other.tangent
-        return other, 0.0
+        return other, ZERO
 
     def assign(self, index: Any, value: Any) -> None:
         self.value[index], self.tangent[index] = self.parts(value)
+
+    # +=, -= and *= without the temporary arrays of the general way (y = x + other, then x[...] = y). A NumPy scalar is
+    # immutable: there they make a new one.
+
+    def __iadd__(self, other: Any) -> Any:
+        return call(operator.add, self, other) if self.is_scalar() else self.shift(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> Any:
+        return call(operator.sub, self, other) if self.is_scalar() else self.shift(operator.isub, other)
+
+    def shift(self, change: Any, other: Any) -> "Dual":
+        value, tangent = self.parts(other)
+        self.value = change(self.value, value)
+        if tangent is not ZERO:
+            self.tangent = change(self.tangent, tangent)
+        return self
+
+    def __imul__(self, other: Any) -> Any:
+        """x c and dx c + x dc."""
+        if self.is_scalar():
+            return call(operator.mul, self, other)
+        value, tangent = self.parts(other)
+        cross = None if tangent is ZERO else self.value * tangent
+        self.tangent *= value
+        if cross is not None:
+            self.tangent += cross
+        self.value *= value
+        return self
+
+    def is_scalar(self) -> bool:
+        return isinstance(strip(self), np.generic)
 
     def accumulate_at(self, ufunc: Any, index: Any, operand: Any) -> None:
         value, tangent = self.parts(operand)

@@ -437,14 +437,27 @@ def in_place(x):
     y[0] -= np.sin(x[1])
     y[[0, 2]] /= 2.0
     y[x > 5] = 0.0
-    return y
+    y *= y[::-1]  # its own memory, read backward
+    y -= 3.0 * y[::-1]
+    y += y
+    y *= [1.0, 2.0, 3.0]
+    y *= 0.5
+    y -= 1.0
+    z = np.zeros_like(x, shape=(2, 3))
+    z += y
+    z[1] *= x
+    z -= x * x
+    return z
 
 
 def out_of_place(x):
     y = (x + x) * (x + x)
     y = np.concatenate([y[:1], y[:-1] * 2])
     y = y - np.eye(3)[0] * np.sin(x[1])
-    return y / np.array([2.0, 1.0, 2.0])
+    y = y / np.array([2.0, 1.0, 2.0])
+    y = y * y[::-1]
+    y = (y - 3.0 * y[::-1]) * np.array([1.0, 2.0, 3.0]) - 1.0
+    return np.stack([y, y * x]) - x * x
 
 
 def with_buffers(x):
@@ -580,12 +593,15 @@ def test_an_axis_of_length_one_has_no_place_in_memory():
 def test_augmented_assignment_on_numpy_scalars_makes_new_ones_also_on_the_tape():
     def f(x):
         total = x[0]
-        alias = total
+        first = total
         total += x[1]
+        second = total
         total *= 2.0
-        return total + 100 * alias
+        third = total
+        total -= x[1]
+        return total + 10 * first + 100 * second + 1000 * third
 
-    np.testing.assert_array_equal(both(f, x3), [102.0, 2.0, 0.0])
+    np.testing.assert_array_equal(both(f, x3), [2 + 10 + 100 + 2000, 1 + 100 + 2000, 0])
 
 
 def test_augmented_assignment_on_an_array_writes_into_it():
