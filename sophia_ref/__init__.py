@@ -23,7 +23,7 @@ from sophia_ref.autodiff import (
     value_and_grad,
     vjp,
 )
-from sophia_ref.checkpoint import CheckpointError, Checkpoints, Snapshot
+from sophia_ref.checkpoint import CheckpointError, Checkpoints
 from sophia_ref.curvature import (
     averaged,
     empirical_fisher,
@@ -55,13 +55,14 @@ from sophia_ref.optimizers import (
 )
 from sophia_ref.oracle import Given, Oracle
 from sophia_ref.run import Run, run
+from sophia_ref.snapshot import Snapshot
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AdaHessian", "Adam", "AdamW", "CheckpointError", "Checkpoints", "ClippedNewton", "DampedNewton", "Given",
     "GradientDescent", "Layout", "Lion", "Momentum", "Newton", "Oracle", "Run", "SaddleFreeNewton", "SignGD", "Signum",
-    "Snapshot", "Sophia", "SophiaG", "SophiaH", "Step", "averaged", "check_grads", "cosine", "empirical_fisher", "exact_diagonal", "gnb", "grad", "hessian",
-    "hessian_diag", "hutchinson", "hutchinson_rademacher", "hvp", "jvp", "on_part", "primitive", "run",
-    "sophia_update", "value_and_grad", "vjp",
+    "Snapshot", "Sophia", "SophiaG", "SophiaH", "Step", "averaged", "check_grads", "cosine", "empirical_fisher",
+    "exact_diagonal", "gnb", "grad", "hessian", "hessian_diag", "hutchinson", "hutchinson_rademacher", "hvp", "jvp",
+    "on_part", "primitive", "run", "sophia_update", "value_and_grad", "vjp",
 ]  # fmt: skip

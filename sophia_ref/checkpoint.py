@@ -3,10 +3,9 @@
     saved = sr.Checkpoints("out/run", every=100)
     run = sr.run(task, opt, 1000, seed=3, checkpoint=saved, resume=saved.latest())
 
-The loop of `run` depends on a `Snapshot` alone: theta, what the optimizer remembers, where each stream of random
-numbers stands, which is also the position in the data, and the log so far. A checkpoint is a snapshot in a file, in
-the format of `container`. A file is believed only if all of it makes sense: nothing but numbers is in it, and an
-optimizer is found by its name among those of this package.
+A checkpoint is a `Snapshot` in a file, in the format of `container`: theta, what the optimizer remembers and its
+settings, where each stream of random numbers stands, which is also the position in the data, and the log so far. It
+holds numbers and names, and a name never leads to code of others. All of it has to make sense, or it is refused.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sophia_ref import container
 from sophia_ref.files import replacing
 from sophia_ref.optimizers import description
-from sophia_ref.optimizers.base import Array, Optimizer, integer
+from sophia_ref.optimizers.base import Array, integer
+from sophia_ref.snapshot import STREAMS, Snapshot, Stream
 
-STREAMS = ("initialisation", "data", "probes", "callback")
 NUMBERS = ("t", "seed", "record", "clip_norm", "cost", "seconds")
 FLOATS = ("float32", "float64")
 NEEDED: dict[str, Callable[[Any], bool]] = {  # key of the header -> test
@@ -45,58 +44,7 @@ NEEDED: dict[str, Callable[[Any], bool]] = {  # key of the header -> test
 
 
 class CheckpointError(ValueError):
-    """A file that is not a sound checkpoint, or a run that cannot be put into one; the message names the file."""
-
-
-class Stream(NamedTuple):
-    """Where a PCG64 stream stands: its 128-bit state and increment, half of a 64-bit number that is left over, and how
-    many streams it has spawned."""
-
-    state: int
-    increment: int
-    has_half: int
-    half: int
-    spawned: int
-
-    @classmethod
-    def of(cls, rng: np.random.Generator) -> Stream:
-        at: Any = rng.bit_generator.state
-        seeds: Any = rng.bit_generator.seed_seq
-        return cls(at["state"]["state"], at["state"]["inc"], at["has_uint32"], at["uinteger"], seeds.n_children_spawned)
-
-    def generator(self, seed: int, index: int) -> np.random.Generator:
-        """A generator that goes on from here, the stream of this index of a run with this seed."""
-        seeds = np.random.SeedSequence(seed, spawn_key=(index,), n_children_spawned=self.spawned)
-        rng = np.random.Generator(np.random.PCG64(seeds))
-        rng.bit_generator.state = {
-            "bit_generator": "PCG64",
-            "state": {"state": self.state, "inc": self.increment},
-            "has_uint32": self.has_half,
-            "uinteger": self.half,
-        }
-        return rng
-
-
-class Snapshot(NamedTuple):
-    """Where a run stands after t steps, before the batch of the next: with the problem, all that the rest depends on.
-
-    `lead` is theta.shape[:-1]; arrays are read-only.
-    """
-
-    t: int
-    theta: Array  # (..., P)
-    state: Any  # what the optimizer remembers
-    optimizer: Optimizer
-    seed: int
-    record: int  # every how many steps is recorded
-    clip_norm: float | None
-    streams: tuple[Stream, ...]  # by STREAMS; that of the data is the position in the data
-    cost: float  # gradient-equivalents so far
-    seconds: float
-    clipped: Array  # (*lead, n), the last step's clipped coordinates or, n = 1, their share; NaN if it cannot be said
-    diverged_at: Array  # (*lead), -1 for rows that have not diverged
-    clipped_steps: Array  # (*lead)
-    log: dict[str, Array]  # steps, losses, cost, unclipped and, if it is kept, trajectory: the entries of Run so far
+    """A file that is not a sound checkpoint, or a run that cannot be saved in one; the message names the file."""
 
 
 def save(path: str | Path, snapshot: Snapshot) -> None:
@@ -152,7 +100,7 @@ class Checkpoints:
     steps, at its end, and, when a step fails, diverges or is interrupted, where it stood before that step. The last
     `keep` files stay.
 
-    Raises TypeError or ValueError unless every and keep are integers >= 1.
+    Raises TypeError or ValueError unless folder is a path, every and keep integers >= 1.
     """
 
     folder: str | Path
@@ -160,6 +108,8 @@ class Checkpoints:
     keep: int = 3
 
     def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | Path):
+            raise TypeError(f"Checkpoints: folder must be a path, got {self.folder!r}")
         for name in ("every", "keep"):
             object.__setattr__(self, name, integer(f"Checkpoints: {name}", getattr(self, name), 1))
 
@@ -184,7 +134,8 @@ class Checkpoints:
                 raise CheckpointError(f"{later}: later than {here}; resume from it, or use another folder")
         save(path, snapshot)
         for stale in [*folder.glob(".step-*.ckpt.*.tmp"), *self.paths()[: -self.keep]]:
-            stale.unlink(missing_ok=True)
+            with suppress(OSError):  # the next save tries again
+                stale.unlink()
         return path
 
     def _files(self) -> list[tuple[int, Path]]:

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.checkpoint import STREAMS, CheckpointError, Checkpoints, Snapshot, Stream
+from sophia_ref.checkpoint import CheckpointError, Checkpoints
 from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, is_array, number
 from sophia_ref.optimizers.description import same
 from sophia_ref.oracle import Oracle, as_problem
+from sophia_ref.snapshot import STREAMS, Snapshot, Stream
 
 Array = Any
 MEMORY = 2**26  # bytes of trajectory that are kept unasked
@@ -185,7 +186,7 @@ def run(
             raise ValueError(f"run: opt must be {resume.optimizer!r}, as in the run to resume, got {opt!r}")
         if steps < resume.t:
             raise ValueError(f"run: steps must be at least {resume.t}, those already taken, got {steps}")
-        return _go_on(resume, problem, steps, callback, progress, checkpoint)
+        return _go_on(resume._replace(optimizer=opt), problem, steps, callback, progress, checkpoint)
 
     rngs = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(len(STREAMS))]
     theta = problem.init(rngs[0]) if theta0 is None else theta0
@@ -264,25 +265,32 @@ def _go_on(
                     break
                 guard.sound(step.theta)
                 newly, lost = guard.lost & ~lost, guard.lost
+                ended = lost.all()
+                theta, diverged_at, clipped_steps = step.theta, here.diverged_at, here.clipped_steps
+                if lost.any():
+                    theta = np.where(lost[..., None], here.theta, theta)
+                    diverged_at = np.where(newly, t + 1, diverged_at)
+                if here.clip_norm is not None:
+                    clipped_steps = np.asarray(clipped_steps + (guard.norm_clipped & ~lost))
                 after = here._replace(
                     t=t + 1,
+                    theta=frozen(theta),
+                    state=here.state if ended else step.state,
                     cost=here.cost + spent,
                     seconds=here.seconds + seconds,
                     clipped=step.terms.get("clipped", unknown),
-                    diverged_at=np.where(newly, t + 1, here.diverged_at) if newly.any() else here.diverged_at,
-                    clipped_steps=np.asarray(here.clipped_steps + (guard.norm_clipped & ~lost)),
+                    diverged_at=diverged_at,
+                    clipped_steps=clipped_steps,
                 )
-                if not lost.all():
-                    theta = frozen(np.where(lost[..., None], here.theta, step.theta) if lost.any() else step.theta)
-                    after = after._replace(theta=theta, state=step.state)
-                    if callback is not None:
-                        oracle._rng = callback_rng
-                        callback(t + 1, step._replace(theta=theta), oracle)
-                elif checkpoint is not None:
-                    checkpoint.save(_complete(here, kept))
+                if ended:
+                    if checkpoint is not None:
+                        checkpoint.save(_complete(here, kept))
+                elif callback is not None:
+                    oracle._rng = callback_rng
+                    callback(t + 1, step._replace(theta=theta), oracle)
                 if bar is not None:
                     shown = {"loss": f"{np.mean(oracle.loss()):.4g}", "cost": f"{after.cost:.4g}"}
-                    if "clipped" in step.terms and not lost.all():
+                    if "clipped" in step.terms and not ended:
                         shown["unclipped"] = f"{np.nanmean(_unclipped(after.clipped, lost)):.0%}"
                     bar.set_postfix(shown, refresh=False)
                     bar.update()

@@ -20,8 +20,9 @@ import pytest
 
 import sophia_ref as sr
 from sophia_ref import checkpoint, container
-from sophia_ref.checkpoint import CheckpointError, Checkpoints, Snapshot
+from sophia_ref.checkpoint import CheckpointError, Checkpoints
 from sophia_ref.optimizers.description import same
+from sophia_ref.snapshot import Snapshot
 from toy_problems import text
 from toy_problems.transformer import LanguageTask, TinyGPT
 
@@ -872,12 +873,13 @@ def test_a_run_that_is_not_the_one_to_resume_is_refused(tmp_path, quick, argumen
         ({"every": 0}, ValueError, "Checkpoints: every must be an integer >= 1, got 0"),
         ({"every": 1.5}, TypeError, "Checkpoints: every must be an integer >= 1, got 1.5"),
         ({"every": 1, "keep": 0}, ValueError, "Checkpoints: keep must be an integer >= 1, got 0"),
+        ({"every": 1, "folder": 7}, TypeError, "Checkpoints: folder must be a path, got 7"),
         ({"every": 1, "keep": True}, TypeError, "Checkpoints: keep must be an integer >= 1, got True"),
     ],
 )
 def test_checkpoints_refuse_bad_numbers(settings, error, message):
     with pytest.raises(error, match=re.escape(message)):
-        Checkpoints("out", **settings)
+        Checkpoints(**({"folder": "out"} | settings))
 
 
 def test_a_snapshot_that_could_not_be_read_is_not_written(tmp_path, quick):
