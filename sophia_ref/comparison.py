@@ -16,6 +16,10 @@ from sophia_ref.study import Settings, Space, Trial, best, processes, run_all, t
 
 Array = Any
 
+LABELS = {"AdamW": "AdamW", "SophiaH": "Sophia-H", "SophiaG": "Sophia-G"}
+# With the paper's 0.99 and a new estimate every 10 steps, h would hold 55% of the curvature at the end of 800 steps. On
+# the tuning seed 0.9 did better, so here Sophia has it.
+BETA2 = 0.9
 DECAY = {"AdamW": 0.1, "SophiaH": 0.2, "SophiaG": 0.2}  # as in the paper: Sophia's is twice AdamW's
 SPACES: Mapping[str, Space] = {  # two settings each are tuned; the rest are the paper's
     "AdamW": {"lr": (1e-3, 1e-1), "beta2": (0.9, 0.999)},
@@ -71,8 +75,9 @@ def make_optimizer(method: str, settings: Settings, steps: int) -> Any:
         return sr.AdamW(lr, beta1=0.9, beta2=settings["beta2"], weight_decay=decay)
     if method == "SophiaH":
         estimator = sr.on_part(sr.hutchinson, 1 / BATCH)
-        return sr.SophiaH(lr, gamma=settings["gamma"], weight_decay=decay, estimator=estimator)
-    return sr.SophiaG(lr, gamma=settings["gamma"], weight_decay=decay, estimator=sr.on_part(sr.gnb, 1 / 2))
+        return sr.SophiaH(lr, beta2=BETA2, gamma=settings["gamma"], weight_decay=decay, estimator=estimator)
+    estimator = sr.on_part(sr.gnb, 1 / 2)
+    return sr.SophiaG(lr, beta2=BETA2, gamma=settings["gamma"], weight_decay=decay, estimator=estimator)
 
 
 def train(method: str, settings: Settings, steps: int, seed: int, points: int) -> Curve:
@@ -192,8 +197,8 @@ def verdict(method: str, full: Sequence[float], half: Sequence[float], adamw: Se
     sign, with_half = against(half)
     outcome = {-1: "reproduced here", 0: "neither reproduced nor refuted here", 1: "not reproduced here"}[sign]
     return (
-        f"{method}, as good as AdamW in half the steps: {outcome}. With half the steps {with_half}; with as many, "
-        f"{against(full)[1]}."
+        f"{LABELS[method]}, as good as AdamW in half the steps: {outcome}. With half the steps {with_half}; with as "
+        f"many, {against(full)[1]}."
     )
 
 

@@ -17,8 +17,8 @@ import numpy as np
 
 import sophia_ref as sr
 from sophia_ref import comparison, report
-from sophia_ref.commands.race import HEADER, row
-from sophia_ref.comparison import Comparison
+from sophia_ref.commands.race import HEADER, LEGEND, row
+from sophia_ref.comparison import BETA2, LABELS, Comparison
 from sophia_ref.files import replacing
 from sophia_ref.oracle import COST_GRADIENT, COST_HVP, COST_LOSS
 from sophia_ref.study import best
@@ -32,6 +32,7 @@ COUNTED = {  # what the oracle adds to a cost, under the names that comparison.m
     "gradient with sampled labels": COST_GRADIENT,
     "Hessian-vector product": COST_HVP,
 }
+PROMPT = "The value of the "
 RACE_STEPS = 50
 # One learning rate for all that can bear it. A race of fifty steps is far too short for the paper's gamma and beta2 (h
 # would still be zero, and Sophia a sign descent), so the toy has gamma = 1 and an h that is the curvature here and now.
@@ -112,8 +113,9 @@ def race(output: Path, say: Say) -> list[str]:
             "direction and then crawls along the flat one. Sign descent moves at one speed in every direction and ends "
             "up bouncing. Sophia uses curvature where it is positive and the sign of the gradient elsewhere. Its toy "
             "settings are not the paper's: gamma is 1, there is no averaging, and its curvature is exact and new in "
-            "every step, which is as costly here as Newton's Hessian. Cost counts gradients.",
+            "every step, which is as costly here as Newton's Hessian.",
         ),
+        report.paragraph(f"{LEGEND} The loss is that after all {RACE_STEPS} steps.", "soft"),
         report.figure(output / "race.gif", "The race, animated.", "The same race, step by step."),
     ]
 
@@ -128,7 +130,7 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         slower = results.milliseconds[method] / results.milliseconds["AdamW"] - 1
         rows.append(
             (
-                method,
+                LABELS[method],
                 _spread(results.final(method, steps)),
                 _spread(results.final(method, steps // 2)) if clips else "",
                 f"{curves[0].cost[-1] / steps:.2f}",
@@ -140,27 +142,28 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         )
     verdicts = comparison.verdicts(results)
     samples = {method: _sample(results.curves[method, steps][0].theta) for method in chosen}
-    tuned = [f"{method}: {_settings(trial.settings)}" for method, trial in chosen.items()]
+    tuned = [f"{LABELS[method]}: {_settings(trial.settings)}" for method, trial in chosen.items()]
     say("\nTuned: " + "\n       ".join(tuned) + "\n\n" + report.text_table(header, rows))
-    say("\n" + "\n".join(textwrap.fill(verdict, 80) for verdict in verdicts))
-    say(f"\nWhat AdamW's model writes:\n\n{samples['AdamW']}")
+    say("\nValidation loss in nats a character: mean ± half the range over seeds.\n")
+    say("\n".join(textwrap.fill(verdict, 80) for verdict in verdicts))
+    say(f"\nAdamW's model continues {PROMPT!r}:\n\n{samples['AdamW']}")
 
     _save_curves(output / "training.csv", results)
     for name, dark in (("training", False), ("training-dark", True)):
         _picture(output / f"{name}.png", results, dark)
     task = comparison.language_task()
     prices = [(name, f"{COUNTED[name]:.3g}", f"{price:.2f}") for name, price in results.prices.items()]
-    tried = [(trial.method, _settings(trial.settings), f"{trial.score:.3f}") for trial in results.trials]
+    tried = [(LABELS[trial.method], _settings(trial.settings), f"{trial.score:.3f}") for trial in results.trials]
     return [
-        "<h2>A tiny GPT on real English text</h2>",
+        "<h2>A tiny GPT on the Python language reference</h2>",
         report.paragraph(
-            f"GPT-2's architecture with {task.model.size:,} parameters, on the Python language reference, which every "
+            f"GPT-2's architecture, without biases, with {task.model.size:,} parameters, on the text that every "
             f"Python carries, {task.batch_size} windows of {task.context} characters a step. "
             f"Each method had {budget.trials} trials of {steps} steps over two settings (AdamW: lr and beta2, Sophia: "
             f"lr and gamma), from one Sobol sequence, on a seed that is not shown. What is shown are the seeds "
             f"{', '.join(map(str, budget.seeds))}: lines are means, bands the range over seeds. Cosine schedule with "
             "warm-up, gradients clipped to norm 1. Curvature every 10 steps, on one window (Sophia-H) or half of the "
-            "batch (Sophia-G)."
+            f"batch (Sophia-G). Sophia's beta2 is {BETA2}, not the paper's 0.99, which is too slow for runs this short."
         ),
         *(report.paragraph(text, "verdict") for text in verdicts),
         report.html_table(header, rows),
@@ -192,7 +195,7 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         "<h2>Every trial</h2>",
         report.html_table(("method", "settings", "validation loss"), tried),
         "<h2>What the models write</h2>",
-        *(f"<h3>{method}</h3>" + report.preformatted(text) for method, text in samples.items()),
+        *(f"<h3>{LABELS[method]}</h3>" + report.preformatted(text) for method, text in samples.items()),
     ]
 
 
@@ -206,21 +209,21 @@ def _spread(values: list[float]) -> str:
 
 
 def _sample(theta: Any, length: int = 240) -> str:
-    """A continuation of the first held-out window."""
+    """PROMPT, and how the model goes on."""
     task = comparison.language_task()
-    prompt = task.validation_batches[0][0][0]
+    prompt = task.source.encode(PROMPT)
     tokens = task.model.sample(theta, prompt, length, np.random.default_rng(0), temperature=0.8)
-    return str(task.source.decode(tokens[-length:]))
+    return PROMPT + str(task.source.decode(tokens))
 
 
 def _save_curves(path: Path, results: Comparison) -> None:
     text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["method", "steps in all", "seed", "step", "validation loss", "cost", "unclipped"])
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "steps_in_all", "seed", "step", "validation_loss", "cost", "unclipped"])
     for (method, length), curves in results.curves.items():
         for seed, curve in zip(results.budget.seeds, curves, strict=True):
             for values in zip(curve.steps, curve.validation, curve.cost, curve.unclipped, strict=True):
-                writer.writerow([method, length, seed, *values])
+                writer.writerow([method, length, seed, *("" if np.isnan(value) else value for value in values)])
     with replacing(path) as file:
         file.write(text.getvalue().encode())
 

@@ -80,7 +80,9 @@ def run_all(
 
     futures = [executor.submit(function, *job) for job in jobs]
     try:
-        for future in tqdm(as_completed(futures), total=len(futures), desc=progress, unit="run", disable=not progress):
+        for future in tqdm(
+            as_completed(futures), total=len(futures), desc=progress, unit="run", disable=None if progress else True
+        ):
             future.result()
     except BaseException:
         for future in futures:

@@ -47,12 +47,14 @@ def test_the_validation_losses_of_the_table_are_those_of_the_csv(made):
         rows = list(csv.DictReader(file))
     for method in comparison.SPACES:
         last = [
-            float(row["validation loss"])
+            float(row["validation_loss"])
             for row in rows
-            if row["method"] == method and row["step"] == row["steps in all"] == str(comparison.QUICK.steps)
+            if row["method"] == method and row["step"] == row["steps_in_all"] == str(comparison.QUICK.steps)
         ]
         assert len(last) == len(comparison.QUICK.seeds)
-        assert re.search(rf"^{method} .* {np.mean(last):.3f} ± {np.ptp(last) / 2:.3f}", said, re.MULTILINE)
+        assert re.search(
+            rf"^{comparison.LABELS[method]} .* {np.mean(last):.3f} ± {np.ptp(last) / 2:.3f}", said, re.MULTILINE
+        )
 
 
 def test_prices_that_are_counted_stand_beside_those_that_were_measured(made):
@@ -64,7 +66,7 @@ def test_prices_that_are_counted_stand_beside_those_that_were_measured(made):
 
 def test_every_method_was_tried_equally_often_and_on_no_shown_seed(made):
     page = (made[0] / "report.html").read_text().split("Every trial")[1]
-    assert {page.count(f"<td>{method}</td>") for method in comparison.SPACES} == {comparison.QUICK.trials}
+    assert {page.count(f"<td>{label}</td>") for label in comparison.LABELS.values()} == {comparison.QUICK.trials}
     assert {len(space) for space in comparison.SPACES.values()} == {2}
     assert comparison.TUNING_SEED not in comparison.SHOWN_SEEDS
 
@@ -89,7 +91,7 @@ def test_the_race_ends_where_its_words_say():
     ],
 )
 def test_a_verdict_follows_from_the_ranges_over_seeds(full, half, outcome, words):
-    text = comparison.verdict("SophiaX", full, half, adamw=[1.9, 2.1])
+    text = comparison.verdict("SophiaH", full, half, adamw=[1.9, 2.1])
     assert f"in half the steps: {outcome}." in text
     with_half, with_as_many = text.split("; with as many,")
     assert words[0] in with_half
