@@ -58,7 +58,7 @@ def write(file: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, Array
 
 def read(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, Array]]:
     """The header, without its table, and the arrays by name, read-only. Raises ValueError, saying what is wrong, for
-    anything that `write` would not have written."""
+    anything that `write` would not have written; RecursionError for a header that is nested too deeply."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     prefix = file.read(PREFIX)
@@ -135,8 +135,6 @@ def _parsed(text: bytes) -> dict[str, Any]:
         header = json.loads(text, object_pairs_hook=unique, parse_float=finite, parse_constant=finite)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"the header is not JSON: {error}") from None
-    except RecursionError:
-        raise ValueError("the header is nested too deeply") from None
     if not isinstance(header, dict):
         raise ValueError(f"the header must be an object, got {header!r}")
     return header

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +149,7 @@ def every_resume_is_equal(folder, steps, make=Noisy, **settings):
         snapshot = checkpoint.load(path)
         problem2, seen2, resumed = run(resume=snapshot)
         same_run(full, resumed)
+        assert resumed.optimizer is settings["opt"]
         for batch, batch2 in zip(problem.batches[snapshot.t :], problem2.batches, strict=True):
             bits(batch, batch2)
         for saw, saw2 in zip(seen[snapshot.t :], seen2, strict=True):
@@ -225,11 +228,13 @@ def test_a_resumed_run_saves_what_a_run_without_a_break_saves(tmp_path, quick):
         same_snapshot(one._replace(seconds=0.0), other._replace(seconds=0.0))
 
 
-def test_the_seconds_add_up(tmp_path, quick):
+def test_the_seconds_add_up(tmp_path, quick, monkeypatch):
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(perf_counter=lambda: float(next(ticks)))  # a step takes a second
+    monkeypatch.setattr(sys.modules["sophia_ref.run"], "time", clock)
     saved = Checkpoints(tmp_path, every=5)
-    first = sr.run(Noisy(), SOPHIA, 5, checkpoint=saved)
-    assert saved.latest().seconds == first.seconds
-    assert sr.run(Noisy(), SOPHIA, 9, resume=saved.latest()).seconds > first.seconds
+    assert sr.run(Noisy(), SOPHIA, 5, checkpoint=saved).seconds == saved.latest().seconds == 5
+    assert sr.run(Noisy(), SOPHIA, 9, resume=saved.latest()).seconds == 9
 
 
 def test_one_snapshot_can_be_resumed_many_times(tmp_path, quick):
@@ -325,8 +330,9 @@ def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on_to_the_bit(tmp_path, qui
     assert interrupted > 20
 
 
-def test_a_run_that_diverges_leaves_the_state_before_that_step(tmp_path, quick):
-    saved = Checkpoints(tmp_path, every=100)
+@pytest.mark.parametrize("every", [1, 100])
+def test_a_run_that_diverges_leaves_the_state_before_that_step(tmp_path, quick, every):
+    saved = Checkpoints(tmp_path, every)
     run = sr.run(Noisy(), sr.GradientDescent(lr=50.0), 40, checkpoint=saved)
     assert 1 < run.diverged_at < 40
     snapshot = saved.latest()
@@ -372,6 +378,29 @@ def test_a_new_run_does_not_overwrite_an_old_one(tmp_path, quick):
     with pytest.raises(CheckpointError, match=re.escape(message)):
         sr.run(Noisy(), SOPHIA, 10, checkpoint=saved)
     assert {path: path.read_bytes() for path in saved.paths()} == before
+
+
+def test_going_back_in_a_folder_with_later_steps_is_refused_before_any_step(tmp_path, quick):
+    saved = Checkpoints(tmp_path, every=4, keep=9)
+    sr.run(Noisy(), SOPHIA, 6, checkpoint=saved)
+    six, problem = saved.latest(), Noisy()
+    sr.run(Noisy(), SOPHIA, 10, checkpoint=saved, resume=six)
+    with pytest.raises(CheckpointError, match=r"step-00000008\.ckpt: later than step 6"):
+        sr.run(problem, SOPHIA, 10, checkpoint=saved, resume=six)
+    assert problem.batches == []
+
+
+def test_a_save_that_fails_is_not_tried_again(tmp_path, quick, monkeypatch):
+    tried = []
+
+    def fail(self, snapshot):
+        tried.append(snapshot.t)
+        raise CheckpointError("no")
+
+    monkeypatch.setattr(Checkpoints, "save", fail)
+    with pytest.raises(CheckpointError):
+        sr.run(Noisy(), SOPHIA, 6, checkpoint=Checkpoints(tmp_path, every=4))
+    assert tried == [0]
 
 
 # -- the format --------------------------------------------------------------------------------------------------------
@@ -447,9 +476,9 @@ def test_a_file_is_what_the_format_says(tmp_path, quick):
 
     # the streams stand where those of a run made by hand stand
     rngs = [np.random.default_rng(s) for s in np.random.SeedSequence(7).spawn(4)]
-    for _ in range(5):
-        Noisy().batch(rngs[1], ())
     Noisy().init(rngs[0])
+    for batch in problem.batches[:5]:  # the sixth is that of the last loss
+        bits(batch, Noisy(np.float32).batch(rngs[1], ())[0])
     for rng, numbers in zip(rngs, header["streams"].values(), strict=True):
         at = rng.bit_generator.state
         spawned = rng.bit_generator.seed_seq.n_children_spawned
@@ -576,6 +605,7 @@ ARRAY_FAULTS = [  # what is done to the array of a name, message
 HEADER_FAULTS = [  # what the header has instead, message
     ("t", -1, "unsound t in the header, -1"),
     ("t", 5.0, "unsound t in the header, 5.0"),
+    ("t", "9" * 5000, "unsound t in the header, '9999"),
     ("t", True, "unsound t in the header, True"),
     ("t", 2**64, "unsound t in the header"),
     ("t", 9, "array log.steps must have shape (5,), got shape (3,)"),
@@ -615,6 +645,7 @@ HEADER_FAULTS = [  # what the header has instead, message
     ("optimizer/estimator", {"on_part": {"fraction": 0.5}}, "estimator must be one of"),
     ("optimizer/estimator", {"exec": {"estimator": "gnb"}}, "estimator must be one of"),
     ("optimizer/estimator", {"cosine": {"peak": 1.0, "steps": 3}}, "estimator must be one of"),
+    ("optimizer/estimator", {"cosine": {"estimator": "gnb"}}, "estimator must be one of"),
     ("optimizer/estimator", {"averaged": {"estimator": "gnb", "n": 2, "x": 1}}, "unexpected keyword argument 'x'"),
     ("optimizer/lr", {"cosine": {"peak": 1.0, "steps": 0}}, "cosine: steps must be an integer >= 1, got 0"),
     ("optimizer/lr", {"cosine": {"peak": 1.0, "steps": 2}, "x": 1}, "SophiaH: lr must be a finite number >= 0"),
@@ -636,6 +667,7 @@ VALUE_FAULTS = [  # an array's entry: value, message
     ("clipped", (0, 0), 1.5, "array clipped has the unsound entry 1.5 at [0, 0]"),
     ("log.steps", (1,), 3, "array log.steps has the unsound entry 3 at [1]"),
     ("log.cost", (2,), np.nan, "array log.cost has the unsound entry nan at [2]"),
+    ("log.cost", (2,), np.inf, "array log.cost has the unsound entry inf at [2]"),
     ("log.cost", (2,), -1.0, "array log.cost has the unsound entry -1.0 at [2]"),
 ]  # fmt: skip
 
@@ -658,6 +690,11 @@ def hostile(sound):
     )
     yield "an earlier version", forged(header, arrays=table, magic=b"sophia-ref checkpoint 00"), "version b'00'"
     yield "an oversized header", forged(header, arrays=table, length=2**40), "a header of 1099511627776 bytes in a file"
+    yield (
+        "a header beyond the end",
+        forged(header, arrays=table, length=2**16 - 32),
+        "a header of 65504 bytes in a file",
+    )
     yield "a negative length", forged(header, arrays=table, length=2**64 - 64), "cut short or damaged"
     yield "a header over the bound", forged({}, text=" " * 2**20 + "{}"), "a header of 1048608 bytes"
     yield "a header that is not aligned", forged(header, arrays=table, length=65), "a header of 65 bytes"
@@ -761,6 +798,10 @@ class Adam(sr.Adam):
     """Another Adam than ours."""
 
 
+class cosine(sr.cosine):
+    """Another cosine than ours."""
+
+
 class Own:
     def init(self, theta):
         return None
@@ -770,6 +811,7 @@ class Own:
     ("opt", "message"),
     [
         (sr.Adam(lr=lambda t: 0.1), "Adam: lr must be a number, an array, a Layout or one of hutchinson, "),
+        (sr.Adam(lr=cosine(0.1, 9)), "Adam: lr must be a number, an array, a Layout or one of"),
         (sr.Adam(lr=sr.cosine(np.float32(0.1), 9)), "Adam: lr: peak must be a number"),
         (sr.Sophia(0.1, estimator=lambda oracle: oracle.grad()), "Sophia: estimator must be a number, an array"),
         (
@@ -887,7 +929,7 @@ def test_a_snapshot_that_could_not_be_read_is_not_written(tmp_path, quick):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for changes in (
         {"theta": np.full((2, WIDTH), np.nan)}, {"theta": snapshot.theta.tolist()}, {"t": 4}, {"cost": -1.0},
-        {"log": {}}, {"clipped": np.ones((2, WIDTH), bool)}, {"streams": snapshot.streams[:3]},
+        {"cost": np.inf}, {"log": {}}, {"clipped": np.ones((2, WIDTH), bool)}, {"streams": snapshot.streams[:3]},
     ):  # fmt: skip
         with pytest.raises(CheckpointError, match=re.escape(str(tmp_path / "step-00000005.ckpt"))):
             checkpoint.save(tmp_path / "step-00000005.ckpt", snapshot._replace(**changes))

@@ -74,9 +74,7 @@ def build(description: Mapping[str, Any], arrays: Mapping[str, Array]) -> Optimi
 def same(one: Any, other: Any) -> bool:
     """Whether two optimizers have one description. Raises ValueError for one that has none."""
     (plain, arrays), (plain2, arrays2) = describe(one), describe(other)
-    return plain == plain2 and arrays.keys() == arrays2.keys() and all(
-        np.array_equal(array, arrays2[name]) for name, array in arrays.items()
-    )  # fmt: skip
+    return plain == plain2 and all(np.array_equal(array, arrays2[name]) for name, array in arrays.items())
 
 
 def _plain(name: str, value: Any) -> Any:
