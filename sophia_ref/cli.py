@@ -22,6 +22,8 @@ from toy_problems import text
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS, LanguageTask
 
+FURTHEST = 10  # widths of the domain that a race may start away from it
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of sys.argv by default, and return its exit code."""
@@ -65,6 +67,13 @@ def _list(args: Namespace) -> int:
 def _race(args: Namespace) -> int:
     landscape, names, rates = REGISTRY[args.problem], list(dict.fromkeys(args.optimizers)), dict(args.lr)
     if args.start is not None:
+        for axis, value, (low, high) in zip("xy", args.start, landscape.domain, strict=True):
+            reach = FURTHEST * (high - low)
+            if not low - reach <= value <= high + reach:
+                args.parser.error(
+                    f"argument --start: {axis} = {value:g}; expected {low - reach:g} <= {axis} <= {high + reach:g}, "
+                    f"within {FURTHEST} widths of the domain"
+                )
         landscape = replace(landscape, start=np.array(args.start))
     for name in rates:
         if name not in names:

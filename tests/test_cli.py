@@ -242,6 +242,23 @@ def test_every_racer_gets_through_figure_2_with_a_line_of_80_columns(name, capsy
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("x", ["0", "1e-300"])
+def test_a_race_from_where_the_hessian_vanishes_has_learning_rates(x, capsys, no_picture):
+    assert main(["race", "monkey_saddle", "--start", x, "0", "--optimizers", "gd", "damped-newton"]) == 0
+    # H = 6 [[x, -y], [-y, -x]] with eigenvalues +-6 |(x, y)|: largest in the corners (1.5, 1.5)
+    out = capsys.readouterr().out
+    assert float(table(out, "gd")[1]) == pytest.approx(1 / (9 * math.sqrt(2)), rel=0.01)
+    assert table(out, "gd")[-1] == table(out, "damped-newton")[-1] == "saddle"
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_furthest_start_and_the_largest_noise_are_raced(name, capsys, no_picture):
+    (left, right), (bottom, top) = REGISTRY[name].domain
+    corner = [str(left - 10 * (right - left)), str(top + 10 * (top - bottom))]
+    assert main(["race", name, "--start", *corner, "--optimizers", *TOYS, "--noise", "1e154", "--steps", "3"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 # -- train -------------------------------------------------------------------------------------------------------------
 
 SMALL = ("--preset", "10k", "--batch-size", "2")
@@ -455,6 +472,9 @@ REFUSED = [
     ("race booth --steps 1.5", "--steps", "'1.5'", "an integer of at least 1"),
     ("race booth --seed -1", "--seed", "'-1'", "an integer of at least 0"),
     ("race booth --noise -1", "--noise", "'-1'", "a finite number >= 0"),
+    ("race booth --noise 1e160", "--noise", "'1e160'", "a finite square"),
+    ("race booth --start 1e300 0", "--start", "x = 1e+300", "-210 <= x <= 210"),
+    ("race booth --start 0 -211", "--start", "y = -211", "-210 <= y <= 210"),
     ("race booth --start 1", "--start", "expected 2"),
     ("race booth --start 1 2 3", "'3'", "--start takes two numbers"),
     ("race booth --start 1 nan", "--start", "'nan'", "a finite number"),

@@ -96,7 +96,7 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("--start", metavar=("X", "Y"), nargs=2, type=finite, help=where)
     add("--lr", metavar="NAME=LR", nargs="+", type=rate, default=[], help="learning rates in place of the default ones")
     noise = "standard deviation of noise on the gradients (default: none)"
-    add("--noise", metavar="S", type=nonnegative, default=0.0, help=noise)
+    add("--noise", metavar="S", type=deviation, default=0.0, help=noise)
     add("--seed", metavar="N", type=integer(0), default=0, help="of noise and random probes (default: %(default)s)")
     place = "a folder, or a file .png, .svg or .pdf (default: %(default)s)"
     add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
@@ -161,6 +161,7 @@ def number(expected: str, holds: Callable[[Any], bool], kind: Callable[[str], An
 
 finite = number("a finite number", math.isfinite)
 nonnegative = number("a finite number >= 0", lambda x: 0 <= x < math.inf)
+deviation = number("a finite number >= 0 with a finite square", lambda x: x >= 0 and x * x < math.inf)
 positive = number("a finite number > 0", lambda x: 0 < x < math.inf)
 
 
