@@ -31,7 +31,7 @@ class Problem(Protocol):
     batch: None where there is no data, otherwise an array or a tuple of arrays; arrays of a tuple have shape
     (*shape, examples, ...), so that a part of the examples can be taken. A problem with a likelihood also has
     `sampled_loss(theta, batch, rng) -> (loss, B)`: labels drawn from the model inside the forward pass and held
-    constant, the loss the mean over the B predictions, without penalties.
+    constant with `sophia_ref.autodiff.stop_gradient`, the loss the mean over the B predictions, without penalties.
     """
 
     def init(self, rng: np.random.Generator) -> Array: ...

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sophia_ref.autodiff import Layout
-from sophia_ref.autodiff.dispatch import strip
+from sophia_ref.autodiff import Layout, stop_gradient
 from toy_problems.checks import count, number
 
 Array = NDArray[Any]
@@ -43,7 +42,7 @@ BERNOULLI = Likelihood(
 
 # y (..., n) in {0, ..., K-1}, P(k) = e^{z_k} / sum_j e^{z_j}: -log p = log sum_j e^{z_j} - z_y
 def _categorical_loss(z: Any, y: Array) -> Any:
-    top = strip(z).max(-1, keepdims=True)
+    top = stop_gradient(z).max(-1, keepdims=True)
     picked = y[..., None] == np.arange(z.shape[-1])  # (..., n, K)
     return np.log(np.exp(z - top).sum(-1)) + top[..., 0] - (z * picked).sum(-1)
 
@@ -100,7 +99,7 @@ class Regression:
     def sampled_loss(self, theta: Array, batch: Batch, rng: np.random.Generator) -> tuple[Any, int]:
         """(loss, B = n) with labels drawn from the model at theta, held constant in derivatives."""
         z = self.predictions(theta, batch[0])
-        return self._mean_loss(z, self.likelihood.draw(strip(z), rng)), z.shape[-2]
+        return self._mean_loss(z, self.likelihood.draw(stop_gradient(z), rng)), z.shape[-2]
 
     def _mean_loss(self, z: Any, y: Array) -> Any:
         labels = y if y.dtype.kind in "iu" else y.astype(z.dtype, copy=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sophia_ref.autodiff.dispatch import Box, levels, strip
 from sophia_ref.autodiff.dual import Dual, alike
-from sophia_ref.autodiff.tape import Tape, Var
+from sophia_ref.autodiff.tape import Tape, Var, locked
 
 Function = Callable[..., Any]
 
@@ -152,6 +152,19 @@ def hessian_diag(f: Function) -> Function:
         return np.reshape(np.stack(entries), x.shape) if entries else np.zeros(x.shape, x.dtype)
 
     return diagonal
+
+
+def stop_gradient(x: Any) -> Any:
+    """x as a constant: its plain value, of the same shape and dtype, under all levels of differentiation.
+
+    For labels drawn from a model's own predictions, where `z + noise` would carry the derivative of z along. An array
+    comes back read-only, as it is the one that the derivative needs; copy it to write into it. A plain array, or a
+    number, has nothing to stop: it keeps its value.
+
+    >>> grad(lambda x: x * stop_gradient(x))(3.0)
+    np.float64(3.0)
+    """
+    return locked(strip(x))
 
 
 def each(fun: Callable[..., Any], x: Any, *others: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
+from sophia_ref.autodiff import stop_gradient
 
 rng = np.random.default_rng(0)
 x3, v3, w3 = rng.standard_normal((3, 3))
@@ -279,3 +280,36 @@ def test_threads_differentiate_at_the_same_time():
         assert len(repeats) == 10
         for result in repeats:
             np.testing.assert_array_equal(result, expected[k])
+
+
+# -- constants ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_stopped_is_constant_at_every_level_and_in_both_modes():
+    def f(x):  # as if it were c x^2 with c = x^3
+        return np.sum(stop_gradient(x**3) * x**2)
+
+    x = np.array([0.5, 2.0])
+    np.testing.assert_allclose(sr.grad(f)(x), 2 * x**4)
+    np.testing.assert_allclose(sr.hessian(f)(x), np.diag(2 * x**3))
+    assert sr.jvp(f, x, x)[1] == pytest.approx(np.sum(2 * x**5))
+
+
+def test_a_label_made_of_a_prediction_and_noise_is_held_constant():
+    noise = np.array([1.0, -2.0])
+    g = sr.grad(lambda z: np.sum((z - stop_gradient(z + noise)) ** 2) / 2)(np.array([5.0, 7.0]))
+    np.testing.assert_array_equal(g, -noise)  # and zero if the label moved with the prediction
+
+
+def test_what_is_stopped_is_plain_and_cannot_be_written_into():
+    seen = []
+    for x in (np.ones(2, np.float32), np.float32(1.0)):
+        sr.vjp(lambda x: seen.append(stop_gradient(x)) or x, x)
+        sr.jvp(lambda x: seen.append(stop_gradient(x)) or x, x, x)
+        seen.append(stop_gradient(x))
+    assert [type(y) for y in seen] == [np.ndarray] * 3 + [np.float32] * 3
+    for y in seen[:3]:
+        assert y.dtype == np.float32
+        with pytest.raises(ValueError, match="read-only"):
+            y += 1
+    assert stop_gradient(2.0) == 2.0
