@@ -144,6 +144,7 @@ class Box:
     __hash__ = None  # type: ignore[assignment]  # == is elementwise, as for ndarray
     value: Any
     level: int
+    buffers = ""  # what to say of buffers: only a Dual can be written into
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> Any:
         """Box y = fun(*values, **kwargs), where values[i] was taken out of the box args[i] for each i in `boxed`."""
@@ -160,7 +161,7 @@ class Box:
         if isinstance(written, np.ndarray):
             raise InPlaceError(
                 f"{name_of(ufunc)} would write into a plain ndarray (x += ..., out=, .at), which cannot hold a "
-                f"derivative: write x = x + ..., leave out= away, or make the buffer with np.empty_like of an argument"
+                f"derivative: write x = x + ..., or leave out= away{self.buffers}"
             )
         if method == "at" and isinstance(written, Box) and ufunc in (np.add, np.subtract):
             return written.accumulate_at(ufunc, *inputs[1:])
@@ -185,7 +186,7 @@ class Box:
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
             f"np.asarray or np.array of a {type(self).__name__} would drop its derivative: keep the array as it is, "
-            f"join several with np.stack or np.concatenate, and make buffers with np.empty_like(x, shape=...)"
+            f"join several with np.stack or np.concatenate, choose with np.where{self.buffers}"
         )
 
     def accumulate_at(self, ufunc: Any, index: Any, operand: Any) -> None:

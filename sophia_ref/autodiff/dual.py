@@ -21,6 +21,7 @@ class Dual(Box):
     """An array and its tangent, both of one shape, dtype and memory layout, at one level of differentiation."""
 
     __slots__ = ("tangent",)
+    buffers = ", or write into a buffer made with np.empty_like(x, shape=...), where x is the array differentiated"
 
     def __init__(self, value: Any, tangent: Any, level: int) -> None:
         self.value, self.tangent, self.level = value, tangent, level
