@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import Box, levels, strip
+from sophia_ref.autodiff.dispatch import Box, DerivativeLost, levels, strip
 from sophia_ref.autodiff.dual import Dual, alike
 from sophia_ref.autodiff.tape import Tape, Var, locked
 
 Function = Callable[..., Any]
+OPEN: set[int] = set()  # levels whose function is being evaluated
 
 
 def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
@@ -34,11 +35,12 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
 
     def parts(result: Any) -> tuple[Any, Any]:
         if isinstance(result, Dual) and result.level == level:
+            checked_result("jvp", f, result.value)
             return result.value, result.tangent
         checked_result("jvp", f, result)
         return result, np.zeros(np.shape(result), float_type(result))[()]
 
-    y = f(each(dual, x, v))
+    y = evaluated(f, each(dual, x, v), level)
     return each(lambda result: parts(result)[0], y), each(lambda result: parts(result)[1], y)
 
 
@@ -56,7 +58,7 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     x = checked("vjp", x)
     tape = Tape()
     variables = each(lambda value: tape.var(np.copy(value, "C")[()]), x)
-    y = f(variables)
+    y = evaluated(f, variables, tape.level)
     ours = isinstance(y, Var) and y.tape is tape
     value = y.value.copy()[()] if ours else y
     checked_result("vjp", f, value)
@@ -210,10 +212,32 @@ def real(caller: str, name: str, array: Any, dtype: Any) -> Any:
     return array if array.dtype == dtype else array.astype(dtype)
 
 
+def evaluated(f: Function, x: Any, level: int) -> Any:
+    """f(x), with `level` open meanwhile."""
+    OPEN.add(level)
+    try:
+        return f(x)
+    except ValueError as error:
+        # buffer[0] = x[0] makes NumPy say "setting an array element with a sequence", and our advice only its cause
+        if isinstance(error.__cause__, DerivativeLost):
+            raise error.__cause__.with_traceback(error.__traceback__) from None
+        raise
+    finally:
+        OPEN.discard(level)
+
+
 def checked_result(caller: str, f: Function, y: Any) -> None:
+    """Raise TypeError unless y = f(x) is of real numbers, and boxed at most by derivatives still being taken."""
     if not isinstance(y, Box | np.ndarray | np.generic | float | int) or np.result_type(strip(y)).kind not in "fiub":
         got = y.dtype if hasattr(y, "dtype") else type(y).__name__
         raise TypeError(f"{caller}: {name_of(f)} must return an array of real numbers, or one number, got {got}")
+    while isinstance(y, Box):
+        if y.level not in OPEN:
+            raise TypeError(
+                f"{caller}: {name_of(f)} returned a {type(y).__name__} of a derivative that is finished, kept from an "
+                f"earlier call: keep sr.stop_gradient of it, which is a plain array"
+            )
+        y = y.value
 
 
 def float_type(x: Any) -> Any:

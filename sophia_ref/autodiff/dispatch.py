@@ -137,6 +137,10 @@ class InPlaceError(TypeError):
     """Something would overwrite values that a reverse pass still needs."""
 
 
+class DerivativeLost(TypeError):
+    """Something would make a plain array or number of a box, without its derivative."""
+
+
 class Box:
     """What Dual and Var share: looking like an ndarray, and sending every operation to the rules."""
 
@@ -184,7 +188,7 @@ class Box:
         return dispatch(fun, args, kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
+        raise DerivativeLost(
             f"np.asarray or np.array of a {type(self).__name__} would drop its derivative: keep the array as it is, "
             f"join several with np.stack or np.concatenate, choose with np.where{self.buffers}"
         )
@@ -269,9 +273,9 @@ class Box:
 
 def _refuse(operation: str) -> Callable[..., Any]:
     def method(self: Box, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(
-            f"{operation} of a {type(self).__name__} would drop its derivative: keep it an array up to the loss, and "
-            f"use NumPy's functions, not those of math"
+        raise DerivativeLost(
+            f"{operation} of a {type(self).__name__} would drop its derivative: keep it an array up to the loss, use "
+            f"NumPy's functions, not those of math, and join numbers with np.stack, not by writing them into an array"
         )
 
     return method
