@@ -4,6 +4,7 @@ Each works for f of one array, or of a dict of arrays: x, v and the results then
 """
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,9 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def value_and_grad(f: Function, argnum: int = 0) -> Function:
     """The function (x, *args) -> (f, gradient of f with respect to argument number `argnum`), for scalar f."""
+
+    if isinstance(argnum, bool) or not isinstance(argnum, Integral):
+        raise TypeError(f"grad: argnum must be one integer, got {argnum!r}; for several arguments, pass a dict of them")
 
     def both(*args: Any) -> tuple[Any, Any]:
         if not 0 <= argnum < len(args):

@@ -15,6 +15,7 @@ Hessian-vector products, third order.
 
 import itertools
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,8 +49,10 @@ UFUNC_METHODS: dict[tuple[str, Any], Callable[..., Any]] = {}  # ("reduce", np.a
 
 
 def name_of(fun: Callable[..., Any]) -> str:
-    """The name a person would type: numpy.linalg.inv."""
-    return f"{getattr(fun, '__module__', None) or 'numpy'}.{getattr(fun, '__name__', repr(fun))}"
+    """The name a person would type: numpy.linalg.inv. Ufuncs do not know their module: NumPy's, or scipy.special."""
+    name = getattr(fun, "__name__", repr(fun))
+    of_scipy = getattr(sys.modules.get("scipy.special"), name, None) is fun
+    return f"{getattr(fun, '__module__', None) or ('scipy.special' if of_scipy else 'numpy')}.{name}"
 
 
 def call(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -118,9 +121,10 @@ def as_operand(x: Any) -> Any:
 
 def check_real(fun: Callable[..., Any], y: Any) -> None:
     """Raise TypeError unless y = fun(...) is of real numbers; the rules are right for those only."""
-    if y.dtype.kind not in "fiub":
+    dtype = y.dtype if hasattr(y, "dtype") else np.result_type(y)  # 1j * np.float64(2) is Python's complex
+    if dtype.kind not in "fiub":
         what = "complex numbers: differentiate real and imaginary parts as real arrays"
-        raise TypeError(f"{name_of(fun)} gave {what if y.dtype.kind == 'c' else f'an array of dtype {y.dtype}'}")
+        raise TypeError(f"{name_of(fun)} gave {what if dtype.kind == 'c' else f'an array of dtype {dtype}'}")
 
 
 def getitem(x: Any, index: Any) -> Any:

@@ -27,11 +27,11 @@ class Dual(Box):
         self.value, self.tangent, self.level = value, tangent, level
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Dual":
+        check_real(fun, y)
         tangents = [None] * len(args)
         for i in boxed:
             tangents[i] = args[i].tangent
         dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
-        check_real(fun, y)
         if dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
         return Dual(y, alike(dy, y), self.level)

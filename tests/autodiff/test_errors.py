@@ -59,6 +59,12 @@ def test_a_function_without_rule_is_named_with_two_ways_out(name):
     refused(WITHOUT_RULE[name], TypeError, f"{name} has no derivative rule", "write it with functions", "sr.primitive")
 
 
+def test_a_function_of_scipy_is_named_as_one():
+    from scipy import special
+
+    refused(special.gammaln, TypeError, "scipy.special.gammaln has no derivative rule")
+
+
 @pytest.mark.parametrize(
     ("f", "name"), [(lambda x: np.multiply.reduceat(x, [0, 1]), "multiply.reduceat"),
                     (lambda x: np.multiply.accumulate(x), "multiply.accumulate")]
@@ -286,6 +292,7 @@ def test_other_kinds_of_numbers_are_refused_by_dtype():
         sr.grad(lambda x: np.sum(x * Fraction(1, 2)))(x3)
     refused(lambda x: np.abs(x * 1j), TypeError, "complex numbers", "real and imaginary parts")
     refused(lambda x: np.abs(x.astype(complex)), TypeError, "complex")
+    refused(lambda x: np.abs(np.exp(1j * x[0])), TypeError, "complex numbers", "real and imaginary parts")
 
 
 # -- writing into a Var ------------------------------------------------------------------------------------------------
@@ -435,6 +442,14 @@ def test_y_bar_must_be_like_the_result(f):
 def test_argnum_must_be_the_number_of_an_argument(argnum):
     with pytest.raises(ValueError, match=f"grad: argnum must be the number of an argument, 0 to 1, got {argnum}"):
         sr.grad(lambda a, b: a * b, argnum)(1.0, 2.0)
+
+
+@pytest.mark.parametrize("argnum", [(0, 1), [0], 0.0, None, True, "x"])
+def test_argnum_must_be_one_integer(argnum):
+    for differentiate in (sr.grad, sr.value_and_grad):
+        with pytest.raises(TypeError) as caught:
+            differentiate(lambda a, b: a * b, argnum)
+        assert str(caught.value).startswith(f"grad: argnum must be one integer, got {argnum!r}; for several")
 
 
 # -- what works though one might not expect it -------------------------------------------------------------------------
