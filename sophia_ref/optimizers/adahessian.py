@@ -72,7 +72,7 @@ class AdaHessianState(NamedTuple):
     v: Array  # (..., P), running average of squared curvature
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdaHessian(Optimizer):
     """Learning rate lr, momentum decay beta1, mean-square decay beta2, eps added to the denominator, decoupled
     weight_decay, the layout whose tensors say which blocks are averaged (None: no averaging), and the estimator

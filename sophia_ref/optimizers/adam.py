@@ -52,7 +52,7 @@ class AdamState(NamedTuple):
     v: Array  # (..., P), running average of squared gradients
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adam(Optimizer):
     """Learning rate lr, momentum decay beta1, mean-square decay beta2, eps added to the denominator.
 
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         return Step(theta, AdamState(t, frozen(m), frozen(v)), terms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdamW(Adam):
     """Adam with decoupled weight_decay, a number or an array that broadcasts to theta.
 

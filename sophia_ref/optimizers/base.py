@@ -105,7 +105,7 @@ def _entry(name: str, array: Array, wanted: Array) -> str | None:
     return f"{name}[{', '.join(map(str, at))}] = {array[at]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Optimizer:
     """Learning rate lr: a number, an array that broadcasts to theta, or a schedule t -> number, asked for t = 1, 2, ...
 
@@ -120,6 +120,16 @@ class Optimizer:
     @property
     def name(self) -> str:
         return type(self).__name__
+
+    def __eq__(self, other: object) -> bool:
+        """Whether other is of the same class and has equal settings, arrays entry by entry."""
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return all(np.array_equal(a, b) if is_array(a) or is_array(b) else a == b for a, b in pairs)
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # arrays have none
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):

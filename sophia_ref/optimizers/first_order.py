@@ -59,7 +59,7 @@ class MomentumState(NamedTuple):
     m: Array  # (..., P), running sum or average of gradients
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GradientDescent(Optimizer):
     """Learning rate lr: a number, an array that broadcasts to theta, or a schedule."""
 
@@ -72,7 +72,7 @@ class GradientDescent(Optimizer):
         return Step(theta, Memoryless(t), terms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SignGD(Optimizer):
     """Every coordinate moves by the learning rate lr: a number, an array that broadcasts to theta, or a schedule."""
 
@@ -85,7 +85,7 @@ class SignGD(Optimizer):
         return Step(theta, Memoryless(t), terms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Momentum(Optimizer):
     """Learning rate lr, momentum decay beta. Gradients are summed, not averaged: far along a constant slope a step is
     lr / (1 - beta) times the gradient. lr may be an array that broadcasts to theta, or a schedule."""
@@ -101,7 +101,7 @@ class Momentum(Optimizer):
         return Step(theta, MomentumState(t, frozen(m)), terms)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signum(Optimizer):
     """Learning rate lr, momentum decay beta, decoupled weight_decay. lr may be a schedule; lr and weight_decay may be
     arrays that broadcast to theta."""

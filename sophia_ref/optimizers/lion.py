@@ -35,7 +35,7 @@ def lion_update(
     return theta, m, {"g": g, "m": m, "c": c, "update": update}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lion(Optimizer):
     """Learning rate lr, interpolation beta1 of the step, momentum decay beta2, decoupled weight_decay.
 

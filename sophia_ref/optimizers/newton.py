@@ -90,7 +90,7 @@ class _SecondOrder(Optimizer):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Newton(_SecondOrder):
     """q = c / s, learning rate lr (a number, an array that broadcasts to theta, or a schedule).
 
@@ -102,7 +102,7 @@ class Newton(_SecondOrder):
         return newton_update(theta, g, hessian, lr=lr)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DampedNewton(_SecondOrder):
     """q = c / (s + damping), learning rate lr: downhill once the damping exceeds the most negative curvature."""
 
@@ -112,7 +112,7 @@ class DampedNewton(_SecondOrder):
         return damped_newton_update(theta, g, hessian, lr=lr, damping=self.damping)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SaddleFreeNewton(_SecondOrder):
     """q = c / (|s| + damping), learning rate lr: downhill everywhere."""
 
@@ -122,7 +122,7 @@ class SaddleFreeNewton(_SecondOrder):
         return saddle_free_newton_update(theta, g, hessian, lr=lr, damping=self.damping)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClippedNewton(_SecondOrder):
     """q = clip(c / s, rho), learning rate lr: no eigendirection moves further than lr * rho in a step."""
 

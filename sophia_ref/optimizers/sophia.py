@@ -61,7 +61,7 @@ class SophiaState(NamedTuple):
     h: Array  # (..., P), running average of curvature estimates
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sophia(Optimizer):
     """Learning rate lr, momentum decay beta1, curvature decay beta2, curvature scale gamma, greatest ratio clip
     (np.inf: no clipping), least denominator eps, decoupled weight decay, and every how many steps estimator (oracle
@@ -109,7 +109,7 @@ class Sophia(Optimizer):
         return Step(theta, SophiaState(t, frozen(m), h), terms | estimate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SophiaH(Sophia):
     """Sophia with Hutchinson's estimator, h_hat = u * (H u) with u ~ N(0, I), which can be negative.
 
@@ -117,7 +117,7 @@ class SophiaH(Sophia):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SophiaG(Sophia):
     """Sophia with the Gauss-Newton-Bartlett estimator, h_hat = B g_hat * g_hat with labels sampled from the model,
     which is never negative. It needs a problem with a likelihood.

@@ -544,3 +544,28 @@ def test_an_eps_that_float32_rounds_to_zero_is_refused_for_float32(cls):
 def test_the_common_parent_has_no_rule():
     with pytest.raises(NotImplementedError):
         Optimizer(0.1).step(np.ones(1), None, Given(np.ones(1)))
+
+
+# -- comparison --------------------------------------------------------------------------------------------------------
+
+
+def test_optimizers_are_equal_where_class_and_settings_are_arrays_included():
+    for make in (Sophia, AdamW, Signum, Newton, GradientDescent):
+        opt = make(np.ones(2))
+        assert opt == make(np.ones(2))
+        assert hash(opt) == hash(make(np.ones(2)))
+        assert opt == pickle.loads(pickle.dumps(opt))
+        assert make(0.5) == make(0.5)
+        for other in (
+            make(np.array([1.0, 2.0])),
+            make(np.ones(3)),
+            make(2.0),
+            make(cosine(1.0, 10)),
+            Lion(np.ones(2)),
+            1,
+        ):
+            assert opt != other
+    assert Sophia(np.ones(2), gamma=np.ones(2)) != Sophia(np.ones(2), gamma=np.zeros(2) + 2)
+    assert Sophia(0.1, beta1=0.5) != Sophia(0.1)
+    assert Sophia(0.1) != SophiaH(0.1)
+    assert len({Sophia(0.1), Sophia(0.1), Sophia(0.2)}) == 2
