@@ -49,7 +49,8 @@ OPTIMIZERS = {
 }
 
 # size: the shorter side of the landscape's domain. curvature: the largest |eigenvalue| of its Hessian at the start and
-# the critical points, or over the domain where those are flat; > 0. A landscape has no labels to sample, so Sophia-G is not here.
+# the critical points, or over the domain where those are flat; > 0. A landscape has no labels to sample, so Sophia-G
+# is not here.
 TOYS: dict[str, Callable[[float, float], Optimizer]] = {
     "sophia": lambda size, curvature: Sophia(
         0.1 * size, gamma=0.1 * size, beta1=0.5, beta2=0.5, every=1, estimator=exact_diagonal

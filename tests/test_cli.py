@@ -259,6 +259,20 @@ def test_the_furthest_start_and_the_largest_noise_are_raced(name, capsys, no_pic
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("name", ["sophia", "sophia-h"])
+def test_a_learning_rate_given_to_sophia_is_where_newtons_step_is_cut_off(name, capsys, no_picture):
+    def end(rate):
+        argv = ["race", "separable_valley", "--start", "1", "0", "--optimizers", name, "--steps", "1"]
+        assert main([*argv, "--lr", f"{name}={rate}"]) == 0
+        return float(re.search(r"\((\S+), \S+\)  ", capsys.readouterr().out)[1])
+
+    # x^2 / 2 along the floor; with gamma = lr, a larger lr moves the cut and not the step
+    assert end(0.1) == pytest.approx(0.9)
+    far = [end(rate) for rate in (50, 100)]
+    assert far[0] == far[1]  # nothing is cut off any more
+    assert end(0) == 1
+
+
 # -- train -------------------------------------------------------------------------------------------------------------
 
 SMALL = ("--preset", "10k", "--batch-size", "2")

@@ -21,10 +21,11 @@ RACE = """\
 The settings are made for toys. With those for language models (gamma 0.01,
 beta2 0.99, curvature every 10 steps) Sophia would be clipped throughout a short
 race, which is sign momentum. Here gamma = lr, beta2 is 0.5 and curvature new in
-every step: a step is Newton's, coordinate by coordinate, cut off at a tenth of
-the domain. Learning rates follow the landscape: a part of the domain's shorter
-side for methods that clip or normalise, one over the largest curvature for
-gradient descent. All are in sophia_ref/settings.py.
+every step: a step is Newton's, coordinate by coordinate, cut off at lr, which
+is a tenth of the domain unless --lr says otherwise. Learning rates follow the
+landscape: a part of the domain's shorter side for methods that clip or
+normalise, one over the largest curvature for gradient descent. All are in
+sophia_ref/settings.py.
 
 examples:
   sophia-ref race sophia_fig2 --animate

@@ -22,6 +22,8 @@ def race(
 ) -> list[Run]:
     """A run of each optimizer from the landscape's start, with its toy settings but for the learning rates given.
 
+    A rate given to Sophia is its gamma too.
+
     noise: standard deviation of what is added to each coordinate of each gradient.
     """
     size = min(high - low for low, high in landscape.domain)
@@ -30,7 +32,11 @@ def race(
     runs = []
     for name in names:
         opt = TOYS[name](size, curvature)
-        runs.append(run(problem, replace(opt, lr=rates.get(name, opt.lr)), steps, seed=seed))
+        if name in rates:
+            # gamma stays equal to lr, or an unclipped step would no longer be Newton's; it must be > 0
+            gamma = {"gamma": rates[name]} if hasattr(opt, "gamma") and rates[name] > 0 else {}
+            opt = replace(opt, lr=rates[name], **gamma)
+        runs.append(run(problem, opt, steps, seed=seed))
     return runs
 
 
