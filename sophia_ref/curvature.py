@@ -3,9 +3,12 @@
     estimator               mean                              variance of entry i              cost (gradients)
     hutchinson              diag H                            2 H_ii^2 + sum_{j != i} H_ij^2   3
     hutchinson_rademacher   diag H                            sum_{j != i} H_ij^2              3
-    gnb                     diag of the Gauss-Newton matrix   of B g^2, with B predictions     1
+    gnb                     diag of the Gauss-Newton matrix   2 G_ii^2 + O(1/B), B predictions 1
     empirical_fisher        neither: true labels, not sampled ones                             1 1/3
     exact_diagonal          diag H itself                     0                                3 P
+
+G is the Gauss-Newton matrix. Inside Sophia empirical_fisher costs 1/3 more, as the gradient that it squares is already
+paid for.
 
 An estimator draws from `oracle.rng`. `averaged(gnb, 4)` and `on_part(gnb, 0.5)` make estimators of estimators; being
 dataclasses they can be compared and pickled.
@@ -46,7 +49,10 @@ def gnb(oracle: Oracle) -> Array:
 
 
 def empirical_fisher(oracle: Oracle) -> Array:
-    """h_hat = B g * g with the true labels: what GNB is often mistaken for (Kunstner, Balles, Hennig 2019).
+    """h_hat = B g * g with the true labels: what GNB is often mistaken for.
+
+    This, the square of the mean gradient, is what the Sophia paper's ablation calls empirical Fisher. That of Kunstner,
+    Balles, Hennig (2019) is another: the mean over examples of the squares of their gradients.
 
     Away from the minimum g has a mean, and B g^2 grows with B instead of estimating a curvature.
     """

@@ -15,16 +15,15 @@ import numpy as np
 
 from sophia_ref.optimizers.base import Array, Optimizer, Questions, Step, frozen
 
-# Parameters theta, momentum m, gradient g, all (..., P). The rules return new theta, new m where there is one, and
-# terms.
-
 
 def gradient_descent_update(theta: Array, g: Array, *, lr: float | Array) -> tuple[Array, dict[str, Array]]:
+    """Parameters theta, gradient g, both (..., P) -> new theta, terms (g, update)."""
     # θ_t = θ_{t-1} - η g_t
     return theta - lr * g, {"g": g, "update": g}
 
 
 def sign_gd_update(theta: Array, g: Array, *, lr: float | Array) -> tuple[Array, dict[str, Array]]:
+    """Parameters theta, gradient g, both (..., P) -> new theta, terms (g, update)."""
     # θ_t = θ_{t-1} - η sign(g_t),  sign(0) = 0
     update = np.sign(g)
     return theta - lr * update, {"g": g, "update": update}
@@ -33,6 +32,7 @@ def sign_gd_update(theta: Array, g: Array, *, lr: float | Array) -> tuple[Array,
 def momentum_update(
     theta: Array, m: Array, g: Array, *, lr: float | Array, beta: float
 ) -> tuple[Array, Array, dict[str, Array]]:
+    """Parameters theta, momentum m, gradient g, all (..., P) -> new theta, new m, terms (g, m, update)."""
     # m_t = β m_{t-1} + g_t
     m = beta * m + g
     # θ_t = θ_{t-1} - η m_t
@@ -42,6 +42,7 @@ def momentum_update(
 def signum_update(
     theta: Array, m: Array, g: Array, *, lr: float | Array, beta: float, weight_decay: float | Array
 ) -> tuple[Array, Array, dict[str, Array]]:
+    """Parameters theta, momentum m, gradient g, all (..., P) -> new theta, new m, terms (g, m, update)."""
     # m_t = β m_{t-1} + (1 - β) g_t
     m = beta * m + (1 - beta) * g
     # θ_{t-1} ← θ_{t-1} - η λ θ_{t-1},  θ_t = θ_{t-1} - η sign(m_t)

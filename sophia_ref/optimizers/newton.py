@@ -21,31 +21,34 @@ import numpy as np
 from sophia_ref.optimizers.base import Array, Optimizer, Questions, Step
 from sophia_ref.optimizers.first_order import Memoryless
 
-# Parameters theta and gradient g (..., P), hessian (..., P, P). The rules return new theta, and terms: g, eigenvalues s
-# (..., P), eigenvectors V (..., P, P) as columns, coordinates c (..., P), q (..., P), update = V q (..., P).
 Result = tuple[Array, dict[str, Array]]
 
 
 def newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array) -> Result:
+    """Parameters theta and gradient g (..., P), hessian (..., P, P) -> new theta, terms: g, eigenvalues s (..., P),
+    eigenvectors V (..., P, P) as columns, coordinates c (..., P), q (..., P), update = V q (..., P)."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / s
     return _descend(theta, lr, g, s, V, c, _divide(c, s))
 
 
 def damped_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, damping: float) -> Result:
+    """As newton_update, with every eigenvalue raised by damping."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / (s + δ)
     return _descend(theta, lr, g, s, V, c, _divide(c, s + damping))
 
 
 def saddle_free_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, damping: float) -> Result:
+    """As newton_update, with the magnitudes of the eigenvalues, raised by damping."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / (|s| + δ)
     return _descend(theta, lr, g, s, V, c, _divide(c, np.abs(s) + damping))
 
 
 def clipped_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, rho: float) -> Result:
-    """terms also hold ratio (before the clip) and clipped (whether the clip changed it), both in the eigenbasis."""
+    """As newton_update, with |q| at most rho; terms also hold ratio (before the clip) and clipped (whether the clip
+    changed it), both in the eigenbasis."""
     s, V, c = _eigenbasis(g, hessian)
     # q = clip(c / s, ρ), to the letter: it climbs where s < 0, and where s = 0 it is ρ sign(c)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

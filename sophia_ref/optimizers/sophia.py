@@ -5,9 +5,10 @@ Pre-training", arXiv 2305.14342, Algorithm 3 in its later form, where gamma scal
 form, theta - eta clip(m / max(h, eps1), rho) with decay lambda, is this rule with lr = rho eta, gamma = rho, eps =
 rho eps1 and weight_decay = lambda / rho.
 
-Nothing is bias-corrected and h starts at zero, so with beta2 = 0.99 it takes hundreds of steps to grow to the size of
-the curvature. Until then most coordinates are clipped, and the steps are those of sign momentum. To show more than
-that, a toy problem needs gamma near 1 and a smaller beta2.
+Nothing is bias-corrected and h starts at zero, so with beta2 = 0.99 and an estimate every 10 steps it takes thousands
+of steps to grow to the size of the curvature: h holds 10% of it after 100 steps, 39% after 500, 63% after 1,000. Until
+then more coordinates are clipped, whose steps are those of sign momentum. To show more than that, a toy problem needs
+gamma near 1 and a smaller beta2.
 """
 
 from __future__ import annotations

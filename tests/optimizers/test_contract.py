@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from sophia_ref import Given, Layout
+from sophia_ref import Given, Layout, optimizers
 from sophia_ref.optimizers import (
     AdaHessian,
     Adam,
@@ -569,3 +569,12 @@ def test_optimizers_are_equal_where_class_and_settings_are_arrays_included():
     assert Sophia(0.1, beta1=0.5) != Sophia(0.1)
     assert Sophia(0.1) != SophiaH(0.1)
     assert len({Sophia(0.1), Sophia(0.1), Sophia(0.2)}) == 2
+
+
+# -- documentation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in optimizers.__all__ if name.endswith("_update")])
+def test_every_rule_says_what_goes_in_and_what_comes_out(name):
+    doc = getattr(optimizers, name).__doc__ or ""
+    assert "(..., P)" in doc or "newton_update" in doc or "adam_update" in doc

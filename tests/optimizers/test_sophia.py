@@ -229,3 +229,12 @@ def test_scaling_the_loss_scales_nothing_where_eps_does_not_act(x, exponent):
     plain, _, _ = sophia_update(theta, m, h, g, **rest)
     scaled, _, _ = sophia_update(theta, scale * m, scale * h, scale * g, **rest)
     assert np.array_equal(plain, scaled)
+
+
+def test_with_its_own_settings_h_takes_thousands_of_steps_to_reach_the_curvature():
+    opt, theta = Sophia(1e-3), np.ones(1)
+    state, share = opt.init(theta), []
+    for _ in range(1000):
+        theta, state, _ = opt.step(theta, state, Given(grad=np.ones(1), hessian_diag=np.full(1, 5.0)))
+        share.append(state.h[0] / 5)
+    assert [round(share[t - 1], 2) for t in (100, 500, 1000)] == [0.10, 0.39, 0.63]
