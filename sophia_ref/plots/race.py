@@ -194,7 +194,7 @@ def inside_pieces(path: Array, box: Array) -> Array:
     """
     path = path[: last_inside(path, box) + 2].clip(-1e100, 1e100)  # so that no difference overflows
     a, step = path[:-1, None, :], np.diff(path, axis=0)[:, None, :]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         # a + s step meets the low and the high side at s (n, side, axis), which is 0 / 0 for one that it runs along
         s = (box.T - a) / step
     s = np.sort(np.where(np.isnan(s), [[-np.inf], [np.inf]], s), axis=1)

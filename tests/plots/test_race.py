@@ -1,5 +1,6 @@
 """The race's picture: what it shows is what was run, on the landscape that was run on."""
 
+import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -306,6 +307,20 @@ def test_two_runs_of_one_optimizer_have_one_entry(fig2, sophia):
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_formula_can_be_typeset(name):
     MathTextParser("path").parse(f"${plain_tex(REGISTRY[name].formula)}$")
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_race_on_any_landscape_is_drawn_without_a_warning(name, monkeypatch):
+    monkeypatch.setattr("sophia_ref.plots.race.RESOLUTION", 21)
+    landscape = REGISTRY[name]
+    # a path whose last step is so small that the way to the edge is infinitely many of it
+    crawl = replace(sr.run(landscape, sr.Newton(1.0), 2), steps=np.arange(3), diverged_at=None)
+    theta = np.tile(landscape.start, (3, 1)) * [[0], [0], [0]]
+    theta[1] = 5e-324
+    runs = [sr.run(landscape, sr.GradientDescent(0.01), 5), replace(crawl, trajectory=theta)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        race_figure(landscape, runs).canvas.draw()
 
 
 # Bad input
