@@ -85,7 +85,7 @@ def _race(args: Namespace) -> int:
 
     runs = race.race(landscape, names, rates, args.steps, args.seed, args.noise)
     x, y = landscape.start
-    print(f"{landscape.title}, {args.steps} steps from ({x:g}, {y:g})\n")
+    print(f"{landscape.title}, {args.steps} step{'s' * (args.steps > 1)} from ({x:g}, {y:g})\n")
     _table(race.HEADER, [race.row(landscape, name, run) for name, run in zip(names, runs, strict=True)])
     print(race.LEGEND + "\n", flush=True)
 

@@ -273,6 +273,13 @@ def test_a_learning_rate_given_to_sophia_is_where_newtons_step_is_cut_off(name, 
     assert end(0) == 1
 
 
+def test_a_race_of_one_step_off_an_unbounded_surface_says_so(capsys, no_picture):
+    assert main(["race", "saddle", "--optimizers", "gd", "--lr", "gd=1e9", "--steps", "1"]) == 0
+    out = capsys.readouterr().out
+    assert ", 1 step from" in out
+    assert table(out, "gd")[-3:] == ["left", "the", "domain"]
+
+
 # -- train -------------------------------------------------------------------------------------------------------------
 
 SMALL = ("--preset", "10k", "--batch-size", "2")
@@ -481,6 +488,7 @@ REFUSED = [
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),
     ("race zzz", "'zzz'", "expected sophia_fig2, "),
     ("race booth --optimizers adam sofia", "--optimizers", "'sofia'", "did you mean 'sophia'?"),
+    ("race booth --optimizers adam,sophia", "--optimizers", "'adam,sophia'", "separated by spaces"),
     ("race booth --optimizers sophia-g", "--optimizers", "'sophia-g' is not an optimizer that races"),
     ("race booth --steps 0", "--steps", "'0'", "an integer of at least 1"),
     ("race booth --steps 1.5", "--steps", "'1.5'", "an integer of at least 1"),

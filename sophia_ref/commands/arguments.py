@@ -89,7 +89,7 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
 
     add = command("race", "Race optimizers on a landscape: a table, a picture, an animation", RACE)
     add("problem", metavar="PROBLEM", type=one_of("a problem", REGISTRY), help="a name that `sophia-ref list` shows")
-    racer = one_of("an optimizer that races", TOYS)
+    racer = one_of("an optimizer that races", TOYS, several=True)
     who = f"who races (default: {' '.join(RACERS)})"
     add("--optimizers", metavar="NAME", nargs="+", type=racer, default=RACERS, help=who)
     add("--steps", metavar="N", type=integer(1), default=50, help="steps of each (default: %(default)s)")
@@ -138,8 +138,10 @@ def not_one_of(what: str, name: str, names: Iterable[str]) -> str:
     return f"{name!r} is not {what}; " + (f"did you mean {near[0]!r}?" if near else f"expected {', '.join(names)}")
 
 
-def one_of(what: str, names: Iterable[str]) -> Callable[[str], str]:
+def one_of(what: str, names: Iterable[str], several: bool = False) -> Callable[[str], str]:
     def convert(string: str) -> str:
+        if several and "," in string:
+            raise argparse.ArgumentTypeError(f"{string!r}; expected names separated by spaces")
         if string not in names:
             raise argparse.ArgumentTypeError(not_one_of(what, string, names))
         return string

@@ -70,6 +70,10 @@ def _arrival(landscape: Any, run: Run) -> tuple[int, str]:
     point = landscape.critical_points[nearest]
     kind = str(landscape.classify(point))
     if distance > NEAR:
+        low, high = np.transpose(landscape.domain)
+        inside = [bool(((theta >= low) & (theta <= high)).all()) for theta in (landscape.start, run.theta)]
+        if inside == [True, False]:
+            return -1, "left the domain"
         return -1, f"{distance:.2g} from a {kind}"
     if kind == "minimum":
         lowest = landscape.f(landscape.minima).min()
