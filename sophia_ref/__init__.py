@@ -20,6 +20,7 @@ from sophia_ref.autodiff import (
     hvp,
     jvp,
     primitive,
+    stop_gradient,
     value_and_grad,
     vjp,
 )
@@ -64,5 +65,6 @@ __all__ = [
     "GradientDescent", "Layout", "Lion", "Momentum", "Newton", "Oracle", "Run", "SaddleFreeNewton", "SignGD", "Signum",
     "Snapshot", "Sophia", "SophiaG", "SophiaH", "Step", "averaged", "check_grads", "cosine", "empirical_fisher",
     "exact_diagonal", "gnb", "grad", "hessian", "hessian_diag", "hutchinson", "hutchinson_rademacher", "hvp", "jvp",
-    "on_part", "primitive", "run", "sophia_update", "value_and_grad", "vjp",
+    "on_part", "primitive", "run", "sophia_update", "stop_gradient",
+    "value_and_grad", "vjp",
 ]  # fmt: skip
