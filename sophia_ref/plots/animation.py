@@ -27,7 +27,7 @@ from sophia_ref.plots.race import (
     line_look,
     marker_look,
 )
-from sophia_ref.plots.style import figure, halo, scheme_of, style_of
+from sophia_ref.plots.style import checked_runs, figure, halo, scheme_of, style_of
 from sophia_ref.run import Run
 
 COLOURS = 128
@@ -51,7 +51,7 @@ def animate(
     if np.shape(size) != (2,) or not all(isinstance(side, int) and side >= 300 for side in size):
         raise ValueError(f"size: {size!r}; expected width and height in pixels, two integers of at least 300")
     images = _frames(landscape, runs, frames, size)
-    palette = _palette(images[0], images[-1])
+    palette = _palette([style_of(run.optimizer)["color"] for run in checked_runs(runs)], images[0], images[-1])
     first, *rest = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
     durations = [FRAME] * len(rest) + [PAUSE]
     with replacing(path) as file:
@@ -59,11 +59,12 @@ def animate(
     return path
 
 
-def _palette(*images: Image.Image) -> Image.Image:
-    """The most frequent colours, which keeps flat ones exact and has the greys at the edges of letters."""
+def _palette(ours: list[str], *images: Image.Image) -> Image.Image:
+    """The colours of ours, and the most frequent: flat ones stay exact, and the greys at the edges of letters too."""
     pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in images])
     codes, counts = np.unique(pixels @ np.array([1 << 16, 1 << 8, 1]), return_counts=True)
-    codes = codes[np.argsort(-counts, kind="stable")[:COLOURS]]
+    own = np.array([int(color.removeprefix("#"), 16) for color in ours])
+    codes = np.concatenate([own, codes[np.argsort(-counts, kind="stable")]])[:COLOURS]
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8).tobytes())
     return palette
@@ -88,7 +89,7 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
     clock = right.axvline(0, color=scheme.quiet, linewidth=0.7)
     trails, marks, heads, curves, tips, farewells = [], [], [], [], [], []
     for i, (run, path) in enumerate(drawn):
-        style, wider = style_of(run.optimizer), 0.4 * (len(drawn) - 1 - i)
+        style, wider = style_of(run.optimizer), min(0.4, 2 / len(drawn)) * (len(drawn) - 1 - i)
         line, marker = line_look(style, wider), marker_look(style, scheme, 4 + wider)
         trails.append(left.add_line(Line2D([], [], **line, path_effects=halo(scheme, 3 + wider))))
         marks.append(left.add_line(Line2D([], [], **marker)))

@@ -11,7 +11,7 @@ from PIL import Image
 
 import sophia_ref as sr
 from sophia_ref.plots import animate, style_of
-from sophia_ref.plots.animation import _frames
+from sophia_ref.plots.animation import _frames, _palette
 
 
 def count(image, name):
@@ -129,3 +129,9 @@ def test_an_animation_that_fails_leaves_what_was_there(tmp_path, fig2, race, mon
     with pytest.raises(OSError, match="no space left"):
         animate(fig2, race[0], path, frames=2, size=(300, 300))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.gif": b"before"}
+
+
+def test_a_colour_that_few_pixels_have_is_in_the_palette():
+    image = Image.fromarray(np.arange(300 * 3, dtype=np.uint8).reshape(30, 10, 3))
+    colours = np.array(_palette(["#00a672"], image).getpalette()).reshape(-1, 3)
+    assert [0x00, 0xA6, 0x72] in colours.tolist()
