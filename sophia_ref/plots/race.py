@@ -139,23 +139,33 @@ def race_figure(landscape: Any, runs: Run | Sequence[Run], dark: bool = False) -
     paths(contour(right, landscape), runs)
     ink = scheme_of(right).ink
     fig.suptitle(f"{landscape.title}    ${plain_tex(landscape.formula)}$", fontsize=12, color=ink)
-    legend(fig, landscape, runs, fontsize=10)
+    rows = legend(fig, landscape, runs, fontsize=10)
+    for ax in (left, right):  # room for every row but the first, which has it
+        x, y, width, height = ax.get_position().bounds
+        more = (rows - 1) * 0.036
+        ax.set_position((x, y + more, width, height - more))
     return fig
 
 
-def legend(fig: Figure, landscape: Any, runs: Run | Sequence[Run], fontsize: float) -> None:
-    """Below everything: the optimizers, and the kinds of critical points that there are."""
+def legend(fig: Figure, landscape: Any, runs: Run | Sequence[Run], fontsize: float) -> int:
+    """Below everything, in as many rows as its width needs: the optimizers, and the kinds of critical points that there
+    are. Returns the number of rows."""
     scheme = scheme_of(fig.axes[0])
     styles = [style_of(run.optimizer) for run in checked_runs(runs)]
     entries = {s["label"]: marker_look(s, scheme, 6) | line_look(s, 0) for s in styles}
     entries |= {label: look for _, label, look in _critical(landscape, scheme)}
-    width = sum(fontsize / 72 * (4.5 + 0.6 * len(label)) for label in entries)  # inches, about
-    rows = math.ceil(width / fig.get_figwidth())
+    widths = [fontsize / 72 * (4.5 + 0.6 * len(label)) for label in entries]  # inches, about
+    rows = 1  # a legend is filled column by column, and a column is as wide as its widest entry
+    while sum(max(widths[k : k + rows]) for k in range(0, len(widths), rows)) > fig.get_figwidth() and rows < len(
+        widths
+    ):
+        rows += 1
     fig.legend(
         handles=[Line2D([], [], **look, label=label) for label, look in entries.items()],
         loc="outside lower center", ncols=math.ceil(len(entries) / rows), frameon=False, labelcolor=scheme.ink,
         fontsize=fontsize, columnspacing=1.5, handlelength=2,
     )  # fmt: skip
+    return rows
 
 
 def plain_tex(formula: str) -> str:

@@ -289,6 +289,18 @@ def test_the_figure_names_everyone_and_no_writing_leaves_it(name, dark, sophia):
     assert below < fig.axes[1].xaxis.label.get_window_extent().y0
 
 
+def test_fourteen_racers_fit_under_the_pictures(fig2, race):
+    optimizers = [style(0.1) for style in (sr.GradientDescent, sr.SignGD, sr.Signum, sr.Momentum, sr.Lion, sr.Adam)]
+    optimizers += [style(0.1) for style in (sr.AdamW, sr.AdaHessian, sr.Newton, sr.SaddleFreeNewton, sr.Sophia)]
+    optimizers += [sr.SophiaH(0.1), sr.DampedNewton(0.1, damping=1.0), sr.ClippedNewton(0.1, rho=1.0)]
+    fig = race_figure(fig2, [replace(race[0], optimizer=opt) for opt in optimizers])
+    fig.canvas.draw()
+    extent = fig.legends[0].get_window_extent()
+    assert len(fig.legends[0].get_texts()) == 14 + 2
+    assert (extent.x0 > 0) & (extent.x1 < fig.bbox.x1)
+    assert extent.y1 < fig.axes[1].xaxis.label.get_window_extent().y0
+
+
 def test_a_long_legend_takes_as_many_rows_as_it_needs(fig2, race):
     fig = figure(5, 4)
     contour(fig.subplots(), fig2)
