@@ -122,7 +122,7 @@ def main(kills, saves, seed):
         folder = Path(place) / "0"
         while done["killed"] < kills or done["in a save"] < saves:
             done["resumed"] += any(folder.glob("*.ckpt"))
-            doing = kill(folder, status, moments.uniform(0, 0.5))
+            doing = kill(folder, status, moments.uniform(0, 0.3))
             done["killed"] += doing != DONE
             done["in a save"] += doing == SAVING
             done["half-written files"] += len(list(folder.glob(".*.tmp")))
