@@ -188,20 +188,20 @@ class Source(Protocol):
 class LanguageTask:
     """The Problem of predicting each next token of a language.
 
-    model: a TinyGPT with at least source.vocab words. source: a Text or another Source. batch_size: windows a batch, B.
-    context: tokens a window, T, the model's context by default.
-    Raises ValueError if the vocabulary is too small for the source, or batch_size or context out of range.
+    model: a TinyGPT with at least text.vocab words. text: a Text, or another Source such as a ZipfLanguage. batch_size:
+    windows a batch, B. context: tokens a window, T, the model's context by default.
+    Raises ValueError if the vocabulary is too small for the text, or batch_size or context out of range.
     """
 
-    def __init__(self, model: TinyGPT, source: Source, batch_size: int, context: int | None = None) -> None:
+    def __init__(self, model: TinyGPT, text: Source, batch_size: int, context: int | None = None) -> None:
         context = model.context if context is None else context
-        if model.vocab < source.vocab:
-            raise ValueError(f"model: vocab {model.vocab}; expected at least {source.vocab}, the source's")
+        if model.vocab < text.vocab:
+            raise ValueError(f"model: vocab {model.vocab}; expected at least {text.vocab}, the text's")
         if count("context", context) > model.context:
             raise ValueError(f"context: {context}; expected at most {model.context}, the model's")
         count("batch_size", batch_size)
-        self.model, self.source, self.batch_size, self.context = model, source, batch_size, context
-        windows = source.held_out(context + 1)
+        self.model, self.source, self.batch_size, self.context = model, text, batch_size, context
+        windows = text.held_out(context + 1)
         self.validation_batches = [
             next_token_batch(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)
         ]

@@ -34,12 +34,12 @@ class Layout:
         self.size = 0
         for name, shape in shapes.items():
             if not isinstance(shape, tuple) or any(
-                isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in shape
+                isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0 for n in shape
             ):
                 raise ValueError(
                     f"Layout: the shape of {name!r} must be a tuple of non-negative integers, got {shape!r}"
                 )
-            self.shapes[name] = shape
+            self.shapes[name] = shape = tuple(map(int, shape))
             self.slices[name] = slice(self.size, self.size + math.prod(shape))
             self.size += math.prod(shape)
         self._split = primitive(self._tensors, self._cotangent)

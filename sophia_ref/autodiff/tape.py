@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, levels
+from sophia_ref.autodiff.dual import Dual
 
 
 class Tape:
@@ -92,6 +93,8 @@ def keep(value: Any) -> Any:
     """A constant as the tape keeps it: copied if its owner could still change it."""
     if isinstance(value, np.ndarray):
         return value.copy() if may_change(value) else value
+    if isinstance(value, Dual):  # under a Hessian-vector product the buffers of np.empty_like are Duals
+        return value.copy()
     return type(value)(keep(item) for item in value) if type(value) in (tuple, list) else value
 
 

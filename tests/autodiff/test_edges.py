@@ -762,3 +762,17 @@ def test_the_tape_lives_as_long_as_its_pullback():
     assert watched[0]() is not None
     del pullback, _
     assert watched[0]() is None
+
+
+@pytest.mark.parametrize("make", [np.ones_like, np.zeros_like, lambda x: np.full_like(x, 2.0)])
+def test_buffers_that_are_overwritten_later_change_no_hessian_vector_product(make):
+    def loss(x):
+        c = make(x)
+        y = x * x * c
+        c[0] = 5.0  # x = 0.3, -1.2, 2: d2/dx2 of x^2 c_before c_after
+        return np.sum(y * c)
+
+    x, v = np.array([0.3, -1.2, 2.0]), np.array([1.0, 2.0, -1.0])
+    before = float(make(np.ones(1))[0])
+    np.testing.assert_allclose(sr.hvp(loss, x, v), 2 * before * np.array([5.0, before, before]) * v, rtol=1e-15)
+    np.testing.assert_allclose(sr.jvp(sr.grad(loss), x, v)[0], sr.grad(loss)(x), rtol=1e-15)

@@ -464,7 +464,7 @@ def test_a_wrong_batch_size_or_context_is_refused(options, message):
 
 
 def test_a_vocabulary_too_small_for_the_text_is_refused():
-    with pytest.raises(ValueError, match=f"model: vocab 5; expected at least {TEXT.vocab}, the source's"):
+    with pytest.raises(ValueError, match=f"model: vocab 5; expected at least {TEXT.vocab}, the text's"):
         LanguageTask(TinyGPT(5, 8, 8, 2, 1), TEXT, 2)
 
 
