@@ -47,9 +47,8 @@ def _check(f: Function, x: Any, order: int, rtol: float, name: str, nested: bool
         if not nested:
             raise
     numeric = _differences(f, x, basis).reshape(x.size, value.size)
-    tolerance = rtol * np.max(np.abs(numeric), initial=0.0) + 1e-10 * np.max(
-        np.abs(value), initial=0.0
-    )  # rounding of f / step
+    rounding = 1e-10 * max(1.0, float(np.max(np.abs(value), initial=0.0)))  # of f, divided by the step
+    tolerance = rtol * np.max(np.abs(numeric), initial=0.0) + rounding
     for mode, jacobian in jacobians.items():
         error = np.max(np.abs(jacobian - numeric), initial=0.0)
         assert error <= tolerance, (

@@ -133,3 +133,8 @@ def test_other_input_is_refused_as_everywhere(x):
 def test_order_must_be_a_positive_integer(order):
     with pytest.raises(ValueError, match="check_grads: order must be an integer of at least 1, got"):
         sr.check_grads(np.sin, x3, order=order)
+
+
+def test_a_derivative_that_vanishes_is_not_taken_for_a_wrong_one():
+    sr.check_grads(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2, np.array([0.3, -0.7, 1.1]))
+    sr.check_grads(lambda a: np.linalg.inv(a) @ a, np.array([[1.0, 0.2], [0.3, 2.0]]))

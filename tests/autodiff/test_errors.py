@@ -511,3 +511,8 @@ assert sr.grad(scipy.special.expit)(0.0) == 0.25
 def test_rules_for_scipy_come_with_scipy_and_not_before():
     done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_padding_with_a_variable_is_refused_and_loses_no_derivative():
+    with pytest.raises(TypeError, match=r"numpy\.pad: constant_values must be plain"):
+        sr.jvp(lambda x: np.sum(np.pad(x, 1, constant_values=x[0])), np.array([0.3, 1.2]), np.array([1.0, 0.0]))

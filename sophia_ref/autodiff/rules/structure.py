@@ -104,6 +104,8 @@ def _(array: Array, pad_width: Any, mode: Any = "constant", *, constant_values: 
         raise TypeError(
             f"numpy.pad: mode {mode!r} has no derivative rule; use constant, edge, reflect, symmetric or wrap"
         )
+    if isinstance(constant_values, Box):
+        raise TypeError("numpy.pad: constant_values must be plain, as it has no derivative rule; use np.concatenate")
     return call(padded, array, pad_width, mode, constant_values)
 
 
