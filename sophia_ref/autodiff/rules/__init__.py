@@ -18,7 +18,7 @@ Where a function has no derivative, it gets
     norm, std, hypot where they are 0           0, their subgradient of least norm, and second derivative 0
     sqrt at 0                                   infinity, with NumPy's warning, as 1 / 0 has
     x^n at x = n = 0                            0, and the slope in n at x = 0 is 0
-    eigenvectors of equal eigenvalues           NaN; eigenvalues have their mean slope
+    eigenvectors of equal eigenvalues           NaN; eigenvalues have their slopes along LAPACK's vectors
     det, slogdet, inv, solve at a singular      numpy.linalg.LinAlgError
     rounding, comparison, sign, argmax          plain arrays, which have derivative 0
 """
