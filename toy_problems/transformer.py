@@ -123,7 +123,8 @@ class TinyGPT:
         Each sees at most `context` tokens before it. Raises ValueError for an empty prompt, a negative n, a temperature
         that is not positive and finite.
         """
-        if np.ndim(prompt) != 1:
+        prompt = np.asarray(prompt)
+        if prompt.ndim != 1:
             raise ValueError(f"prompt: shape {np.shape(prompt)}; expected (length,)")
         check_words("prompt", prompt[None], lowest=0, vocab=self.vocab)
         count("n", n, low=0)

@@ -474,3 +474,10 @@ def test_leading_axes_and_an_empty_validation_are_refused():
         task.batch(np.random.default_rng(0), (3,))
     with pytest.raises(ValueError, match=r"batches: \[\]; expected at least one"):
         task.validation_loss(task.init(np.random.default_rng(0)), [])
+
+
+def test_a_prompt_may_be_a_list():
+    model = TinyGPT(5, 8, 8, 2, 1)
+    theta = model.init(np.random.default_rng(0))
+    from_list = model.sample(theta, [1, 2], 4, np.random.default_rng(1))
+    np.testing.assert_array_equal(from_list, model.sample(theta, np.array([1, 2]), 4, np.random.default_rng(1)))
