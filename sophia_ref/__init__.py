@@ -11,6 +11,7 @@
 Importing this needs NumPy alone; scipy, matplotlib and tqdm load when something uses them.
 """
 
+import sophia_ref.memory  # noqa: F401  first: what follows makes arrays
 from sophia_ref.autodiff import (
     Layout,
     check_grads,

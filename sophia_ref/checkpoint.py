@@ -27,12 +27,13 @@ from sophia_ref.optimizers import description
 from sophia_ref.optimizers.base import Array, integer
 from sophia_ref.snapshot import STREAMS, Snapshot, Stream
 
-NUMBERS = ("t", "seed", "record", "clip_norm", "cost", "seconds")
+NUMBERS = ("t", "seed", "record", "block", "clip_norm", "cost", "seconds")
 FLOATS = ("float32", "float64")
 NEEDED: dict[str, Callable[[Any], bool]] = {  # key of the header -> test
     "t": lambda x: type(x) is int and 0 <= x < 2**63,
     "seed": lambda x: type(x) is int and x >= 0,
     "record": lambda x: type(x) is int and 1 <= x < 2**63,
+    "block": lambda x: type(x) is int and 1 <= x < 2**63,
     "trajectory": lambda x: type(x) is bool,
     "clip_norm": lambda x: x is None or (type(x) is float and x > 0),
     "cost": lambda x: type(x) is float and x >= 0,

@@ -93,7 +93,9 @@ class Oracle:
             )
         self.problem, self.theta, self.batch = as_problem(problem), theta, batch
         self.cost = 0.0
-        self._rng, self._loss, self._grad = rng, None, None
+        self._rng = rng
+        self._loss: Array = None
+        self._grad: Array = None
 
     @property
     def rng(self) -> np.random.Generator:
@@ -177,6 +179,20 @@ class Oracle:
             got = f"shapes {[np.shape(array) for array in arrays]}" if arrays else repr(self.batch)
             raise TypeError(f"Oracle.part: the batch must be {expected}, so that a part can be taken, got {got}")
         return _Part(self, axis, max(1, round(fraction * examples.pop())))
+
+    def rows(self, rows: slice) -> "Oracle":
+        """An oracle over some of the runs, theta[rows], on their part of the batch: its arrays, or the entries of its
+        tuple, that have one entry a run. What it is asked does not count here until `join`."""
+        lead = self.theta.shape[:-1]
+        tupled = isinstance(self.batch, tuple)
+        arrays = [a[rows] if np.shape(a)[: len(lead)] == lead else a for a in (self.batch if tupled else [self.batch])]
+        return Oracle(self.problem, self.theta[rows], tuple(arrays) if tupled else arrays[0], self._rng)
+
+    def join(self, parts: "list[Oracle]") -> None:
+        """Take over the losses, and the cost of a run, from oracles that `rows` has made of all the rows."""
+        if all(part._loss is not None for part in parts):
+            self._loss = np.concatenate([part._loss for part in parts])
+        self.cost += max(part.cost for part in parts)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.checkpoint import CheckpointError, Checkpoints
+from sophia_ref.guard import default_block, take_step
 from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, is_array, number
 from sophia_ref.optimizers.description import same
 from sophia_ref.oracle import Oracle, as_problem
@@ -34,6 +35,7 @@ MEMORY = 2**26  # bytes of trajectory that are kept unasked
 class Run:
     """What happened. `lead` is theta.shape[:-1]; entry i of what was recorded belongs to step number steps[i].
 
+    seed, block: what makes it repeatable.
     theta: (..., P) at the end.
     steps: (n,) recorded step numbers, 0 is the start.
     trajectory: (n, ..., P), or None if it was not kept.
@@ -50,6 +52,7 @@ class Run:
     problem: Any
     optimizer: Optimizer
     seed: int
+    block: int
     theta: Array
     state: Any
     steps: Array
@@ -60,60 +63,6 @@ class Run:
     diverged_at: Any
     clipped_steps: Any
     seconds: float
-
-
-class _Guard:
-    """The oracle as an optimizer in `run` sees it: with gradient norms clipped, and with zeros for rows that are not
-    finite, which it would refuse. Estimators are handed the oracle itself.
-
-    lost: (...) which rows those are, added to with every answer. norm_clipped: (...) whose gradient was clipped.
-    """
-
-    def __init__(self, oracle: Oracle, clip_norm: float | None, lost: Array) -> None:
-        self.oracle, self.clip_norm, self.lost = oracle, clip_norm, lost.copy()
-        self.norm_clipped = np.zeros_like(lost)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.oracle, name)
-
-    def sound(self, answer: Array, axes: int = 1) -> Array:
-        """The answer, finite: a row with anything else is lost. Its last `axes` axes belong to one row."""
-        finite = np.isfinite(answer)
-        if finite.all():
-            return answer
-        self.lost |= ~finite.all(axis=tuple(range(-axes, 0)))
-        return np.where(self.lost[(..., *(None,) * axes)], 0.0, answer)
-
-    def grad(self) -> Array:
-        g = self.oracle.grad()
-        self.lost |= np.isnan(self.oracle.loss())  # log of a negative number has a derivative nevertheless
-        g = self.sound(g)
-        if self.clip_norm is None:
-            return g
-        too_long = np.linalg.norm(g, axis=-1, keepdims=True) > self.clip_norm
-        self.norm_clipped = too_long[..., 0]
-        if not too_long.any():
-            return g
-        # g ← c g / ‖g‖, with entries of at most 1 on the right, so that no square overflows
-        g_unit = g / np.abs(g).max(axis=-1, keepdims=True)
-        g_unit = g_unit / np.linalg.norm(g_unit, axis=-1, keepdims=True)
-        return np.where(too_long, self.clip_norm * g_unit, g)
-
-    def hvp(self, v: Array) -> Array:
-        return self.sound(self.oracle.hvp(v))
-
-    def hessian(self) -> Array:
-        return self.sound(self.oracle.hessian(), axes=2)
-
-    def hessian_diag(self) -> Array:
-        return self.sound(self.oracle.hessian_diag())
-
-    def sampled_grad(self) -> tuple[Array, Any]:
-        g, B = self.oracle.sampled_grad()
-        return self.sound(g), B
-
-    def curvature(self, estimator: Any) -> Array:
-        return self.sound(self.oracle.curvature(estimator))
 
 
 def run(
@@ -130,6 +79,7 @@ def run(
     progress: bool = False,
     checkpoint: Checkpoints | None = None,
     resume: Snapshot | None = None,
+    block: int | None = None,
 ) -> Run:
     """Take `steps` steps of `opt` on `problem` and return what happened.
 
@@ -144,6 +94,9 @@ def run(
     checkpoint: where to save the run on the way, and how often.
     resume: a snapshot to go on from, in a call with the other arguments as they were; only `steps`, counted from the
         start as ever, may be larger. All that is returned, but for `seconds`, is what a run without a break returns.
+    block: how many entries of theta's first axis are taken at once, by default as many as fill 512 kB, so that a step
+        stays in cache. Together with the seed it makes a run repeatable, since estimators draw their probes by block.
+        A loss that keeps a constant of its own for each row needs block=len(theta).
 
     When no finite row is left the run ends, and the last entries recorded are those of the step that failed, with theta
     where it was before. Raises TypeError or ValueError, by name, for bad arguments, and CheckpointError for a run that
@@ -152,6 +105,7 @@ def run(
     problem = as_problem(problem)
     steps, seed = integer("run: steps", steps, 0), integer("run: seed", seed, 0)
     record = None if record is None else integer("run: record", record, 1)
+    block = None if block is None else integer("run: block", block, 1)
     if clip_norm is not None:
         clip_norm = number("run: clip_norm", clip_norm, "a finite number > 0", lambda x: 0 < x < np.inf)
     for name, value, methods in (
@@ -177,6 +131,7 @@ def run(
         for name, value, saved in (
             ("seed", seed, resume.seed),
             ("record", resume.record if record is None else record, resume.record),
+            ("block", resume.block if block is None else block, resume.block),
             ("trajectory", kept if trajectory is None else trajectory, kept),
             ("clip_norm", clip_norm, resume.clip_norm),
         ):
@@ -211,6 +166,7 @@ def run(
         optimizer=opt,
         seed=seed,
         record=record,
+        block=default_block(theta) if block is None else block,
         clip_norm=clip_norm,
         streams=tuple(Stream.of(rng) for rng in rngs),
         cost=0.0,
@@ -237,6 +193,7 @@ def _go_on(
     _, data_rng, probe_rng, callback_rng = rngs
     lost = np.asarray(here.diverged_at >= 0)  # rows that have diverged
     unknown = np.full((*lead, 1), np.nan)
+    terms = None if callback else ("clipped",)
     kept = {name: list(entries) for name, entries in here.log.items()}
 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _bar(first, steps, progress) as bar:
@@ -249,9 +206,18 @@ def _go_on(
                     if (t in (first, steps) or t % checkpoint.every == 0) and not lost.all():
                         checkpoint.save(_complete(here, kept))
                 oracle = Oracle(problem, here.theta, problem.batch(data_rng, lead), probe_rng)
-                guard = _Guard(oracle, here.clip_norm, lost)
-                start = time.perf_counter()
-                step = opt.step(here.theta, here.state, guard) if t < steps and not lost.all() else None
+                start, step = time.perf_counter(), None
+                if t < steps and not lost.all():
+                    step, lost_now, norm_clipped = take_step(
+                        opt,
+                        here.theta,
+                        here.state,
+                        oracle,
+                        lost,
+                        clip_norm=here.clip_norm,
+                        block=here.block,
+                        terms=terms,
+                    )
                 seconds = time.perf_counter() - start
                 spent = oracle.cost  # the losses recorded below are not the optimizer's expense
                 if t % here.record == 0 or step is None:
@@ -263,15 +229,14 @@ def _go_on(
                         kept["trajectory"].append(here.theta)
                 if step is None:
                     break
-                guard.sound(step.theta)
-                newly, lost = guard.lost & ~lost, guard.lost
+                newly, lost = lost_now & ~lost, lost_now
                 ended = lost.all()
                 theta, diverged_at, clipped_steps = step.theta, here.diverged_at, here.clipped_steps
                 if lost.any():
                     theta = np.where(lost[..., None], here.theta, theta)
                     diverged_at = np.where(newly, t + 1, diverged_at)
                 if here.clip_norm is not None:
-                    clipped_steps = np.asarray(clipped_steps + (guard.norm_clipped & ~lost))
+                    clipped_steps = np.asarray(clipped_steps + (norm_clipped & ~lost))
                 after = here._replace(
                     t=t + 1,
                     theta=frozen(theta),
@@ -305,6 +270,7 @@ def _go_on(
         problem=problem,
         optimizer=opt,
         seed=here.seed,
+        block=here.block,
         theta=after.theta.copy(),
         state=after.state,
         **{"trajectory": None} | {name: np.array(values) for name, values in kept.items()},

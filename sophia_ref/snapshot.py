@@ -49,6 +49,7 @@ class Snapshot(NamedTuple):
     optimizer: Optimizer
     seed: int
     record: int  # every how many steps is recorded
+    block: int  # how many entries of theta's first axis are taken at once
     clip_norm: float | None
     streams: tuple[Stream, ...]  # by STREAMS; that of the data is the position in the data
     cost: float  # gradient-equivalents so far

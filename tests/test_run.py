@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
+from sophia_ref.guard import BLOCK_BYTES, default_block
 
 MODULE = sys.modules["sophia_ref.run"]  # sr.run is the function
 
@@ -762,3 +763,122 @@ def test_an_initialisation_of_another_kind_is_refused_as_the_problems():
     message = "run: what problem.init returns must be a float32 or float64 array of shape (..., P), got [1.0, 2.0]"
     with pytest.raises(TypeError, match=re.escape(message)):
         sr.run(Listed(), sr.Adam(lr=0.1), 3)
+
+
+# -- blocks of rows ----------------------------------------------------------------------------------------------------
+
+STARTS = np.random.default_rng(0).uniform(-1.5, 1.5, (7, 2))
+
+
+def in_blocks(problem, opt, theta0=STARTS, steps=9, **settings):
+    """The run with all rows at once, which those in blocks of 1, 2, 3 and 6 rows must equal."""
+    whole = sr.run(problem(), opt, steps, theta0, block=len(theta0), **settings)
+    for block in (1, 2, 3, 6):
+        same(whole, sr.run(problem(), opt, steps, theta0, block=block, **settings))
+    return whole
+
+
+@pytest.mark.parametrize("opt", OPTIMIZERS + SECOND_ORDER, ids=by_name)
+def test_blocks_of_rows_take_the_steps_of_all_rows(opt):
+    in_blocks(lambda: valley, opt)
+
+
+def test_batches_and_random_numbers_are_those_of_all_rows():
+    in_blocks(Noisy, sophia())  # Gaussian probes fill an array row by row
+    in_blocks(Noisy, sophia(estimator=sr.gnb))
+    in_blocks(Noisy, sophia(estimator=sr.on_part(sr.gnb, 0.5)))
+
+
+def test_leading_axes_are_cut_along_the_first():
+    theta0 = np.random.default_rng(1).uniform(-1.5, 1.5, (7, 3, 2))
+    in_blocks(Noisy, sophia(lr=np.linspace(0.01, 0.1, 3)[:, None]), theta0)
+    in_blocks(Noisy, sophia(lr=np.linspace(0.01, 0.1, 7)[:, None, None]), theta0)
+
+
+@pytest.mark.parametrize("name", ["lr", "gamma", "weight_decay"])
+def test_each_row_keeps_its_own_settings(name):
+    values = np.linspace(0.02, 0.2, 7)[:, None]
+    opt = {"estimator": sr.exact_diagonal}
+    whole = in_blocks(lambda: valley, sophia(**opt, **{name: values}))
+    sixth = sr.run(valley, sophia(**opt, **{name: float(values[5, 0])}), 9, STARTS[5:6])
+    np.testing.assert_array_equal(whole.trajectory[:, 5:6], sixth.trajectory)
+
+
+def test_rows_diverge_each_at_its_step_also_when_a_block_is_lost():
+    theta0 = np.array([[0.5, 0.5], [30.0, 1.0], [9.0, 9.0], [1.0, 0.1], [2.0, 50.0], [0.1, 0.1], [0.2, 0.0]])
+    run = in_blocks(lambda: quartic, sr.GradientDescent(lr=0.5), theta0, steps=15)
+    assert (run.diverged_at >= 0).tolist() == [False, True, True, False, True, False, False]
+    everything = in_blocks(lambda: quartic, sr.GradientDescent(lr=0.5), 40 + theta0, steps=15)
+    assert (everything.diverged_at >= 0).all()
+    assert everything.steps[-1] == everything.diverged_at.max() == 5
+
+
+def test_gradient_norms_are_clipped_row_by_row():
+    run = in_blocks(lambda: quartic, sr.GradientDescent(lr=0.1), clip_norm=0.5)
+    assert 0 < (run.clipped_steps > 0).sum() < 7
+
+
+def test_a_callback_sees_all_rows_and_every_term():
+    seen = {}
+
+    def callback(t, step, oracle):
+        terms = {name: term.copy() for name, term in step.terms.items()}
+        seen.setdefault(t, []).append((step.theta, terms, oracle.loss(), oracle.cost, oracle.grad()))
+
+    for block in (7, 3):
+        sr.run(Noisy(), sophia(), 4, STARTS, block=block, callback=callback)
+    for whole, blocks in seen.values():
+        assert whole[1].keys() == blocks[1].keys() >= {"m", "h", "ratio", "clipped"}
+        for ours, theirs in zip(blocks, whole, strict=True):
+            np.testing.assert_equal(ours, theirs)
+
+
+def test_a_run_in_blocks_resumes_to_the_bit(tmp_path):
+    whole = sr.run(Noisy(), sophia(), 9, STARTS, block=3)
+    saved = sr.Checkpoints(tmp_path, every=2)
+    sr.run(Noisy(), sophia(), 4, STARTS, block=3, checkpoint=saved)
+    problem = Noisy()
+    same(whole, sr.run(problem, sophia(), 9, STARTS, resume=saved.latest()))
+    with pytest.raises(ValueError, match="run: block must be 3, as in the run to resume, got 7"):
+        sr.run(Noisy(), sophia(), 9, STARTS, resume=saved.latest(), block=7)
+
+
+def test_the_default_block_is_half_a_megabyte_of_theta():
+    assert default_block(np.zeros((10**6, 2))) * 2 * 8 == BLOCK_BYTES
+    assert default_block(np.zeros((10**6, 2), np.float32)) * 2 * 4 == BLOCK_BYTES
+    assert default_block(np.zeros((5, 10**6))) == 1
+    assert default_block(np.zeros((0, 2))) == default_block(np.zeros(10**6)) == 1
+    assert sr.run(valley, sr.SignGD(lr=0.1), 1, STARTS).block == BLOCK_BYTES // 16
+
+
+def test_an_optimizer_of_other_make_gets_all_rows():
+    shapes = []
+
+    class Mine:
+        def init(self, theta):
+            return None
+
+        def step(self, theta, state, oracle):
+            shapes.append((theta.shape, oracle.grad().shape))
+            return sr.Step(theta - 0.1 * oracle.grad(), None, {})
+
+    sr.run(valley, Mine(), 2, STARTS, block=2)
+    assert shapes == [((7, 2), (7, 2))] * 2
+
+
+def test_a_loss_with_a_constant_for_each_row_is_told_what_to_do():
+    kappa = np.arange(1.0, 8.0)
+
+    def loss(theta):
+        return kappa * theta[..., 0] ** 2 + theta[..., 1] ** 2
+
+    with pytest.raises(ValueError, match="broadcast") as caught:
+        sr.run(loss, sr.SignGD(lr=0.1), 2, STARTS, block=2)
+    assert caught.value.__notes__ == ["run took 2 rows of theta at a time; with block=7 it takes all at once"]
+    sr.run(loss, sr.SignGD(lr=0.1), 2, STARTS, block=7)
+
+
+@pytest.mark.parametrize(("block", "error"), [(0, ValueError), (2.0, TypeError), (True, TypeError)])
+def test_a_bad_block_is_refused(block, error):
+    with pytest.raises(error, match=f"run: block must be an integer >= 1, got {block}"):
+        sr.run(valley, sr.SignGD(lr=0.1), 2, STARTS, block=block)

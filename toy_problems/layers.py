@@ -23,11 +23,6 @@ from sophia_ref.autodiff.dispatch import strip
 Array = Any  # an ndarray, or a Dual that stands for one
 MASKED = -1  # the target of a position that predicts nothing
 
-# glibc gives freed memory back to the system beyond twice the largest block freed so far, and to fetch it again can
-# cost 6,500 page faults a gradient, 40% of its time. So free one block of 32 MB, the most that counts; it is never
-# touched. A process that has freed one already gains nothing, nor does another C library.
-np.empty(2**25 - 2**14, np.uint8)
-
 
 # -- linear: y = x W ---------------------------------------------------------------------------------------------------
 
