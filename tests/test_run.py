@@ -813,6 +813,19 @@ def test_rows_diverge_each_at_its_step_also_when_a_block_is_lost():
     assert everything.steps[-1] == everything.diverged_at.max() == 5
 
 
+def test_a_lost_row_stays_lost_when_its_gradient_would_be_finite_again():
+    class Glitch(Noisy):
+        def batch(self, rng, shape):
+            (x,) = super().batch(rng, shape)
+            if len(self.batches) == 3:
+                x[4] = np.nan
+            return (x,)
+
+    run = in_blocks(Glitch, sophia())
+    assert run.diverged_at.tolist() == [-1, -1, -1, -1, 3, -1, -1]
+    np.testing.assert_array_equal(run.theta[4], run.trajectory[2, 4])
+
+
 def test_gradient_norms_are_clipped_row_by_row():
     run = in_blocks(lambda: quartic, sr.GradientDescent(lr=0.1), clip_norm=0.5)
     assert 0 < (run.clipped_steps > 0).sum() < 7
