@@ -16,6 +16,7 @@ import numpy as np
 from sophia_ref.autodiff import Layout
 from toy_problems.checks import count
 from toy_problems.layers import MASKED, attention, cross_entropy, embedding, gelu, linear, norm_linear
+from toy_problems.shards import in_shards
 
 Array = Any  # an ndarray, or what stands for one while it is differentiated
 Batch = tuple[Array, Array]
@@ -81,24 +82,27 @@ class TinyGPT:
                 weight *= 0.02 / math.sqrt(2 * self.layers) if name.endswith("out") else 0.02
         return theta
 
-    def loss(self, theta: Array, batch: Batch) -> Array:
-        """Mean cross-entropy of the unmasked targets in nats, 0-d."""
-        tokens, targets = self._checked(batch)
-        return cross_entropy(self.logits(theta, tokens), targets, None)
+    def loss(self, theta: Array, batch: Batch, threads: int = 1) -> Array:
+        """Mean cross-entropy of the unmasked targets in nats, 0-d, computed in `threads` shards (shards.py)."""
+        return self._negative_log_likelihood(theta, *self._checked(theta, batch), None, threads)
 
-    def sampled_loss(self, theta: Array, batch: Batch, rng: np.random.Generator) -> tuple[Array, int]:
+    def sampled_loss(self, theta: Array, batch: Batch, rng: np.random.Generator, threads: int = 1) -> tuple[Array, int]:
         """(loss, B): the loss of labels drawn from the model itself at the B unmasked positions, and held constant.
 
         One forward pass serves the drawing and the loss (Gauss-Newton-Bartlett, Liu et al. 2023, Algorithm 2). Every
         position takes one uniform number, masked or not, which the inverse distribution function makes a label.
         """
-        tokens, targets = self._checked(batch)
-        z = self.logits(theta, tokens)  # (B, T, V)
+        tokens, targets = self._checked(theta, batch)
         uniforms = 1 - rng.random(tokens.shape)  # (B, T), in (0, 1]
-        return cross_entropy(z, targets, uniforms), int(np.count_nonzero(targets != MASKED))
+        loss = self._negative_log_likelihood(theta, tokens, targets, uniforms, threads)
+        return loss, int(np.count_nonzero(targets != MASKED))
 
     def logits(self, theta: Array, tokens: Array) -> Array:
         """tokens (B, T) -> logits (B, T, V) of the token that follows each."""
+        self._check(theta, tokens)
+        return self._logits(theta, tokens)
+
+    def _check(self, theta: Array, tokens: Array) -> None:
         if np.shape(theta) != (self.size,):
             rows = "; TinyGPT takes no leading axes: call it once a row" if np.ndim(theta) > 1 else ""
             raise ValueError(f"theta: shape {np.shape(theta)}; expected ({self.size},){rows}")
@@ -108,6 +112,8 @@ class TinyGPT:
         check_words("tokens", tokens, lowest=0, vocab=self.vocab)
         if tokens.shape[1] > self.context:
             raise ValueError(f"tokens: shape {tokens.shape}; expected at most context = {self.context} a sequence")
+
+    def _logits(self, theta: Array, tokens: Array) -> Array:
         w = self.layout.unpack(theta)
         x = embedding(tokens, w["words"], w["positions"])  # (B, T) -> (B, T, D)
         for i in range(self.layers):
@@ -138,10 +144,29 @@ class TinyGPT:
             tokens[end] = np.searchsorted(cumulative, (1 - rng.random()) * cumulative[-1])
         return tokens[len(prompt) :]
 
-    def _checked(self, batch: Batch) -> Batch:
+    def _negative_log_likelihood(
+        self, theta: Array, tokens: Array, targets: Array, uniforms: Array, threads: int
+    ) -> Array:
+        """Mean over the unmasked positions, of the targets or, given uniforms (B, T), of the labels that they draw."""
+
+        def loss(theta: Array, tokens: Array, targets: Array, uniforms: Array) -> Array:
+            return cross_entropy(self._logits(theta, tokens), targets, uniforms)
+
+        if count("threads", threads) == 1:
+            return loss(theta, tokens, targets, uniforms)
+        parts = [len(tokens) * i // threads for i in range(threads + 1)]
+        shards, counts = [], []
+        for rows in map(slice, parts[:-1], parts[1:]):
+            if predictions := np.count_nonzero(targets[rows] != MASKED):
+                shards.append((tokens[rows], targets[rows], None if uniforms is None else uniforms[rows]))
+                counts.append(predictions)
+        return in_shards(loss, theta, shards, [predictions / sum(counts) for predictions in counts])
+
+    def _checked(self, theta: Array, batch: Batch) -> Batch:
         if not isinstance(batch, tuple) or len(batch) != 2:
             raise TypeError(f"batch: {type(batch).__name__}; expected a pair, the tuple (tokens, targets)")
         tokens, targets = batch
+        self._check(theta, tokens)
         check_words("targets", targets, lowest=MASKED, vocab=self.vocab)
         if np.shape(tokens) != targets.shape:
             raise ValueError(f"batch: tokens {np.shape(tokens)}, targets {targets.shape}; expected one shape")
@@ -190,23 +215,34 @@ class LanguageTask:
     """The Problem of predicting each next token of a language.
 
     model: a TinyGPT with at least text.vocab words. text: a Text, or another Source such as a ZipfLanguage. batch_size:
-    windows a batch, B. context: tokens a window, T, the model's context by default.
-    Raises ValueError if the vocabulary is too small for the text, or batch_size or context out of range.
+    windows a batch, B. context: tokens a window, T, the model's context by default. threads: how many share the work of
+    a batch (shards.py), at most one a window.
+    Raises ValueError if the vocabulary is too small for the text, or batch_size, context or threads out of range.
     """
 
-    def __init__(self, model: TinyGPT, text: Source, batch_size: int, context: int | None = None) -> None:
+    def __init__(
+        self, model: TinyGPT, text: Source, batch_size: int, context: int | None = None, threads: int = 1
+    ) -> None:
         context = model.context if context is None else context
         if model.vocab < text.vocab:
             raise ValueError(f"model: vocab {model.vocab}; expected at least {text.vocab}, the text's")
         if count("context", context) > model.context:
             raise ValueError(f"context: {context}; expected at most {model.context}, the model's")
         count("batch_size", batch_size)
-        self.model, self.source, self.batch_size, self.context = model, text, batch_size, context
+        count("threads", threads)
+        self.model, self.source, self.batch_size, self.context, self.threads = model, text, batch_size, context, threads
         windows = text.held_out(context + 1)
         self.validation_batches = [
             next_token_batch(windows[i : i + batch_size]) for i in range(0, len(windows), batch_size)
         ]
-        self.loss, self.sampled_loss = model.loss, model.sampled_loss
+
+    def loss(self, theta: Array, batch: Batch) -> Array:
+        """As TinyGPT.loss, on `threads` threads."""
+        return self.model.loss(theta, batch, self.threads)
+
+    def sampled_loss(self, theta: Array, batch: Batch, rng: np.random.Generator) -> tuple[Array, int]:
+        """As TinyGPT.sampled_loss, on `threads` threads; the labels do not depend on their number."""
+        return self.model.sampled_loss(theta, batch, rng, self.threads)
 
     def init(self, rng: np.random.Generator) -> Array:
         """A float32 theta to start from, (P,)."""

@@ -337,10 +337,10 @@ def test_impossible_sizes_are_refused(sizes, message):
         (THETA, (TOKENS + 0.0, TARGETS), TypeError, "tokens: float64; expected an array of integers"),
         (THETA, (TOKENS.tolist(), TARGETS), TypeError, "tokens: list; expected an array of integers"),
         (THETA, (TOKENS, TARGETS + 0.0), TypeError, "targets: float64; expected an array of integers"),
-        (THETA, (TOKENS[0], TARGETS[0]), ValueError, r"targets: shape \(4,\); expected \(batch, time\)"),
+        (THETA, (TOKENS, TARGETS[0]), ValueError, r"targets: shape \(4,\); expected \(batch, time\)"),
         (
             THETA,
-            (TOKENS[:0], TARGETS[:0]),
+            (TOKENS, TARGETS[:0]),
             ValueError,
             r"targets: shape \(0, 4\); expected \(batch, time\), neither of them 0",
         ),
