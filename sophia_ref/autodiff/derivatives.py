@@ -186,12 +186,13 @@ def checked(caller: str, x: Any) -> Any:
         return {key: checked(f"{caller}: {key!r}", value) for key, value in x.items()}
     if type(x) is float:
         return np.float64(x)
-    if isinstance(x, np.ma.MaskedArray | np.matrix) or not isinstance(x, Box | np.ndarray | np.generic):
+    accepted = type(x) is np.ndarray or isinstance(x, Box | np.ndarray | np.generic)
+    if not accepted or isinstance(x, np.ma.MaskedArray | np.matrix):
         hints = {int: "; write 3.0 for 3", list: "; np.array(x, dtype=float) makes one"}
         raise TypeError(
             f"{caller}: x must be an ndarray of floats, a float, or a dict of them, got {x!r}{hints.get(type(x), '')}"
         )
-    if x.dtype not in (np.float32, np.float64):
+    if x.dtype.char not in "fd":
         hint = "differentiate real and imaginary parts" if x.dtype.kind == "c" else "x.astype(float) makes one"
         raise TypeError(f"{caller}: x must be of dtype float32 or float64, got {x.dtype}; {hint}")
     return x
@@ -246,8 +247,8 @@ def checked_result(caller: str, f: Function, y: Any) -> None:
 
 def float_type(x: Any) -> Any:
     """The dtype of x, and float64 for a Python number or an array of integers: that of its derivative."""
-    dtype = np.result_type(strip(x))
-    return dtype if np.issubdtype(dtype, np.floating) else np.float64
+    dtype = x.dtype if hasattr(x, "dtype") else np.result_type(x)
+    return dtype if dtype.kind == "f" else np.float64
 
 
 def describe(x: Any) -> str:

@@ -57,18 +57,23 @@ def name_of(fun: Callable[..., Any]) -> str:
 
 def call(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fun(*args, **kwargs), differentiated at every level whose boxes are among `args`; fun has an entry in RULES."""
-    level = 0
-    for arg in args:
-        if isinstance(arg, Box) and arg.level > level:
-            top, level = arg, arg.level
+    level, nested, boxed = 0, False, []
+    for i, arg in enumerate(args):
+        if isinstance(arg, Box):
+            if arg.level == level:
+                boxed.append(i)
+            elif arg.level > level:
+                nested, top, level, boxed = level > 0, arg, arg.level, [i]
+            else:
+                nested = True
     if level == 0:
         return fun(*args, **kwargs)
-    values, boxed = list(args), []
-    for i, arg in enumerate(args):
-        if isinstance(arg, Box) and arg.level == level:
-            values[i] = arg.value
-            boxed.append(i)
-    return top.lift(fun, call(fun, *values, **kwargs), args, values, boxed, kwargs)
+    values = list(args)
+    for i in boxed:
+        values[i] = value = args[i].value
+        nested = nested or isinstance(value, Box)
+    y = call(fun, *values, **kwargs) if nested else fun(*values, **kwargs)
+    return top.lift(fun, y, args, values, boxed, kwargs)
 
 
 def dispatch(fun: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

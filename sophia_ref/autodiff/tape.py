@@ -18,6 +18,8 @@ import numpy as np
 from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, levels
 from sophia_ref.autodiff.dual import Dual
 
+IMMUTABLE = {int, float, np.float64, np.float32}  # constants that nobody can change
+
 
 class Tape:
     """The record of one differentiation; `pull` turns the cotangent of a result into that of every Var."""
@@ -25,34 +27,39 @@ class Tape:
     def __init__(self) -> None:
         self.level = next(levels)
         self.size = 0
-        self.lines: list[tuple[range | int, list[int], Callable[..., Any]]] = []
+        # A line is (number of the result, parents, (cotangent, y, values, kwargs)) of a function with a rule, or
+        # (numbers of the results, parents, pullback) of one with a backward pass of its own. A parent is a pair: which
+        # argument it was, and the number of the Var.
+        self.lines: list[tuple[int | range, list[tuple[int, int]], Any]] = []
 
     def var(self, value: Any) -> "Var":
         self.size += 1
         return Var(value, self, self.size - 1)
 
-    def record(self, y: Any, parents: list[int], pullback: Callable[..., Any]) -> Any:
-        """Append a line. `pullback` gets the cotangent of y; if y is a tuple, a tuple of them, None where unused."""
-        if not isinstance(y, tuple):
-            self.lines.append((self.size, parents, pullback))
-            return self.var(y)
-        self.lines.append((range(self.size, self.size + len(y)), parents, pullback))
-        return tuple(self.var(item) for item in y)
+    def record(self, results: list[Any], parents: list[tuple[int, int]], pullback: Callable[..., Any]) -> list["Var"]:
+        """Append a line whose `pullback` gets a tuple of cotangents, one a result, None where it was not used."""
+        self.lines.append((range(self.size, self.size + len(results)), parents, pullback))
+        return [self.var(y) for y in results]
 
     def pull(self, index: int, y_bar: Any) -> dict[int, Any]:
         """Cotangents of the Vars that Var number `index` depends on, given its own; called any number of times."""
-        cotangents = {index: y_bar}
-        for output, parents, pullback in reversed(self.lines):
-            if isinstance(output, int):
-                bar = cotangents.pop(output, None)
-                used = bar is not None
+        bars = {index: y_bar}
+        for results, parents, how in reversed(self.lines):
+            if type(results) is int:
+                bar = bars.pop(results, None)
+                if bar is not None:
+                    cotangent, y, values, kwargs = how
+                    for i, parent in parents:
+                        term = cotangent(i, bar, y, *values, **kwargs)
+                        if term.dtype is not values[i].dtype:
+                            term = like(term, values[i])
+                        bars[parent] = bars[parent] + term if parent in bars else term  # fan-out adds
             else:
-                bar = tuple(cotangents.pop(i, None) for i in output)
-                used = any(item is not None for item in bar)
-            if used:
-                for parent, term in zip(parents, pullback(bar), strict=True):
-                    cotangents[parent] = cotangents[parent] + term if parent in cotangents else term  # fan-out adds
-        return cotangents
+                given = tuple(bars.pop(i, None) for i in results)
+                if any(bar is not None for bar in given):
+                    for (_, parent), term in zip(parents, how(given), strict=True):
+                        bars[parent] = bars[parent] + term if parent in bars else term
+        return bars
 
 
 class Var(Box):
@@ -64,17 +71,18 @@ class Var(Box):
         self.value, self.tape, self.index, self.level = value, tape, index, tape.level
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Var":
-        check_real(fun, y)
-        if len(boxed) < len(values) or kwargs:
-            values = [value if i in boxed else keep(value) for i, value in enumerate(values)]
+        if type(y) is not np.float64:
+            check_real(fun, y)
+        if len(boxed) < len(values):
+            for i, value in enumerate(values):
+                if i not in boxed and type(value) not in IMMUTABLE:
+                    values[i] = keep(value)
+        if kwargs:
             kwargs = {key: keep(value) for key, value in kwargs.items()}
-        cotangent = RULES[fun].cotangent
-
-        def pullback(y_bar: Any) -> list[Any]:
-            return [like(cotangent(i, y_bar, y, *values, **kwargs), values[i]) for i in boxed]
-
-        result: Var = self.tape.record(y, [args[i].index for i in boxed], pullback)
-        return result
+        tape = self.tape
+        parents = [(i, args[i].index) for i in boxed]
+        tape.lines.append((tape.size, parents, (RULES[fun].cotangent, y, values, kwargs)))
+        return tape.var(y)
 
     def assign(self, index: Any, value: Any) -> None:
         raise InPlaceError(
@@ -129,8 +137,9 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
         values = [locked(arg.value if i in boxed else keep(arg)) for i, arg in enumerate(args)]
         y, saved = split_pair(name, forward(*values))
 
-        def pullback(y_bar: Any) -> list[Any]:
-            bars = backward(saved, tuple(map(locked, y_bar)) if isinstance(y_bar, tuple) else locked(y_bar))
+        def pullback(y_bars: tuple[Any, ...]) -> list[Any]:
+            y_bar = tuple(map(locked, y_bars))
+            bars = backward(saved, y_bar if isinstance(y, tuple) else y_bar[0])
             if not isinstance(bars, tuple) or len(bars) != len(values):
                 got = f"{len(bars)} of them" if isinstance(bars, tuple) else type(bars).__name__
                 raise TypeError(
@@ -147,8 +156,9 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
             return [like(as_array(bars[i]), values[i]) for i in boxed]
 
         level = top.level
-        y = tuple(output(name, level, item) for item in y) if isinstance(y, tuple) else output(name, level, y)
-        return top.tape.record(y, [args[i].index for i in boxed], pullback)
+        results = [output(name, level, item) for item in (y if isinstance(y, tuple) else (y,))]
+        variables = top.tape.record(results, [(i, args[i].index) for i in boxed], pullback)
+        return tuple(variables) if isinstance(y, tuple) else variables[0]
 
     return apply
 
