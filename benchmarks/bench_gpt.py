@@ -1,155 +1,150 @@
-"""Gradient and Hessian-vector product of the tiny GPT, here and in PyTorch eager, from the same weights, on one thread.
+"""The tiny GPT here, in PyTorch, JAX and HIPS/autograd, in one process: gradient, Hessian-vector product, GNB estimate,
+two threads, and a whole training step of Sophia against one of AdamW.
 
-    python benchmarks/bench_gpt.py [--torch PYTHON] [--repetitions 40]
-
-PYTHON is an interpreter that has PyTorch (default: this one). Each side runs in a process of its own and waits while
-the other works. They take turns of five repetitions, the first of which is not counted, so that a change of the
-machine's clock or load meets both. Times are CPU time, which on one thread is the time on the wall of an idle machine.
-PyTorch's attention is its fused one for the gradient and written out for the HVP, since the fused one has no second
-derivative.
+    python benchmarks/bench_gpt.py [--repetitions 100]
 """
 
 import argparse
-import math
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+import tracemalloc
 
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "OMP", "MKL")}
-VOCAB, CONTEXT, WIDTH, HEADS, LAYERS, BATCH = 96, 64, 64, 4, 2, 16
-JOBS = ("gradient", "hvp")
-TURN = 5
+import side_by_side  # first: it sets the number of threads
 
+side_by_side.pin(1)
 
-def numpy_jobs(theta, v, tokens, targets):
-    import sophia_ref as sr
-    from toy_problems.transformer import TinyGPT
+import gpt_twins  # noqa: E402
+import numpy as np  # noqa: E402
 
-    model = TinyGPT(VOCAB, CONTEXT, WIDTH, HEADS, LAYERS)
+import sophia_ref as sr  # noqa: E402
+from toy_problems.text import load  # noqa: E402
+from toy_problems.transformer import LanguageTask, TinyGPT  # noqa: E402
 
-    def loss(theta):
-        return model.loss(theta, (tokens, targets))
-
-    return {"gradient": lambda: sr.grad(loss)(theta), "hvp": lambda: sr.hvp(loss, theta, v)}
+MODEL, BATCH = TinyGPT(vocab=96, context=64, width=64, heads=4, layers=2), 16
+STEPS, EVERY = 20, 10
 
 
-def torch_jobs(theta, v, tokens, targets):
-    import torch
-    from torch.nn import functional as F
+def products():
+    """The matrix products of one gradient and nothing else, attention in full: y = x W, x_bar and W_bar of each."""
+    rng, d, n, depth = np.random.default_rng(0), MODEL.width, BATCH * MODEL.context, MODEL.width // MODEL.heads
+    shapes = [((n, a), (a, b)) for a, b in ((d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)) for _ in range(MODEL.layers)]
+    shapes.append(((n, d), (d, MODEL.vocab)))
+    pairs = []
+    for (n, a), (_, b) in shapes:
+        pairs += [((n, a), (a, b)), ((n, b), (b, a)), ((a, n), (n, b))]
+    time, stack = MODEL.context, (BATCH, MODEL.heads)
+    scores, values = ((*stack, time, depth), (*stack, depth, time)), ((*stack, time, time), (*stack, time, depth))
+    # forward S = Q K^T, Y = P V; backward P_bar = Y_bar V^T, then V_bar, Q_bar, K_bar
+    pairs += [scores, values, scores, values, values, values] * MODEL.layers
+    # all from the same three stretches of memory, which so stay in cache: a floor, not what a training step finds
+    memory = rng.standard_normal((3, 2**21), np.float32)
 
-    torch.set_num_threads(1)
-    tokens, targets = torch.tensor(tokens), torch.tensor(targets)
-    shapes = [(VOCAB, WIDTH), (CONTEXT, WIDTH)]
-    for _ in range(LAYERS):
-        shapes += [(WIDTH,), (WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH,), (WIDTH, 4 * WIDTH), (4 * WIDTH, WIDTH)]
-    shapes.append((WIDTH,))
-    sizes = [math.prod(shape) for shape in shapes]
+    def view(which, shape):
+        return memory[which, : np.prod(shape)].reshape(shape)
 
-    def split(flat):
-        return [part.reshape(shape) for part, shape in zip(torch.tensor(flat).split(sizes), shapes, strict=True)]
+    calls = [(view(0, a), view(1, b), view(2, (*a[:-1], b[-1]))) for a, b in pairs]
 
-    weights, vs = [part.clone().requires_grad_() for part in split(theta)], split(v)
-    later = torch.full((CONTEXT, CONTEXT), -math.inf).triu(1)
+    def multiply():
+        for a, b, out in calls:
+            np.matmul(a, b, out=out)
 
-    def attention(qkv, fused):
-        q, k, v = (a.view(BATCH, CONTEXT, HEADS, -1).transpose(1, 2) for a in qkv.split(WIDTH, dim=-1))
-        if fused:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            y = (q @ k.transpose(-2, -1) / math.sqrt(WIDTH // HEADS) + later).softmax(-1) @ v
-        return y.transpose(1, 2).reshape(BATCH, CONTEXT, WIDTH)
-
-    def loss(fused):
-        words, positions, *blocks, gain = weights
-        x = F.embedding(tokens, words) + positions
-        for i in range(0, len(blocks), 6):
-            g1, qkv, out, g2, up, down = blocks[i : i + 6]
-            x = x + attention(F.layer_norm(x, (WIDTH,), g1) @ qkv, fused) @ out
-            x = x + F.gelu(F.layer_norm(x, (WIDTH,), g2) @ up, approximate="tanh") @ down
-        return F.cross_entropy((F.layer_norm(x, (WIDTH,), gain) @ words.T).view(-1, VOCAB), targets.view(-1))
-
-    def flat(parts):
-        return torch.cat([part.reshape(-1) for part in parts]).numpy()
-
-    def hvp():
-        grads = torch.autograd.grad(loss(fused=False), weights, create_graph=True)
-        return flat(torch.autograd.grad(grads, weights, vs))
-
-    return {"gradient": lambda: flat(torch.autograd.grad(loss(fused=True), weights)), "hvp": hvp}
+    return multiply
 
 
-def work(side, directory):
-    """Take a turn for every line of stdin, which names the job; answer with the seconds of each repetition. A result of
-    each job is saved at first, for the comparison of values."""
-    import numpy as np
+def step_jobs():
+    """Training steps of AdamW, of Sophia-G and -H with the paper's share of the batch for curvature, and with all."""
+    text = load()
+    model = TinyGPT(text.vocab, MODEL.context, MODEL.width, MODEL.heads, MODEL.layers)
+    task = LanguageTask(model, text, BATCH)
+    settings = {"lr": 1e-3, "weight_decay": 0.1, "every": EVERY}
+    optimizers = {
+        "AdamW": sr.AdamW(lr=1e-3, weight_decay=0.1),
+        "Sophia-G, half the batch": sr.SophiaG(**settings, estimator=sr.on_part(sr.gnb, 1 / 2)),
+        "Sophia-H, a fifteenth": sr.SophiaH(**settings, estimator=sr.on_part(sr.hutchinson, 1 / 15)),
+        "Sophia-G, full batch": sr.SophiaG(**settings),
+        "Sophia-H, full batch": sr.SophiaH(**settings),
+    }
+    return {
+        name: lambda opt=opt: sr.run(task, opt, STEPS, record=STEPS, clip_norm=1.0) for name, opt in optimizers.items()
+    }
 
-    directory = Path(directory)
-    jobs = {"sophia_ref": numpy_jobs, "torch": torch_jobs}[side](**np.load(directory / "inputs.npz"))
-    for job in JOBS:
-        np.save(directory / f"{side}_{job}.npy", jobs[job]())
-    for line in sys.stdin:
-        stamps = [time.process_time()]
-        for _ in range(TURN):
-            jobs[line.strip()]()
-            stamps.append(time.process_time())
-        print(*np.diff(stamps), flush=True)
+
+def peak(job):
+    """The most memory that its arrays take at once, in bytes."""
+    tracemalloc.start()
+    job()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--torch", default=sys.executable, metavar="PYTHON", help="an interpreter that has PyTorch")
-    parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.work:
-        return work(*options.work)
-
-    os.environ.update(ONE_THREAD)
-    import numpy as np
-
-    root = Path(__file__).parents[1]
-    sys.path.insert(0, str(root))
-    from toy_problems.transformer import TinyGPT
+    parser.add_argument("--repetitions", type=int, default=100)
+    n = parser.parse_args().repetitions
+    for name in ("torch", "jax", "autograd"):
+        side_by_side.library(name)
 
     rng = np.random.default_rng(0)
-    theta = TinyGPT(VOCAB, CONTEXT, WIDTH, HEADS, LAYERS).init(rng)
-    v = rng.standard_normal(len(theta), np.float32)
-    tokens, targets = rng.integers(VOCAB, size=(2, BATCH, CONTEXT))
-    with tempfile.TemporaryDirectory() as directory:
-        np.savez(Path(directory, "inputs.npz"), theta=theta, v=v, tokens=tokens, targets=targets)
-        workers = {
-            side: subprocess.Popen(
-                [python, __file__, "--work", side, directory],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, **ONE_THREAD, "PYTHONPATH": str(root)},
-            )
-            for side, python in (("sophia_ref", sys.executable), ("torch", options.torch))
-        }
-        seconds = {(side, job): [] for job in JOBS for side in workers}
-        for _ in range(math.ceil(options.repetitions / (TURN - 1))):
-            for side, job in seconds:
-                workers[side].stdin.write(job + "\n")
-                workers[side].stdin.flush()
-                seconds[side, job] += [float(answer) for answer in workers[side].stdout.readline().split()[1:]]
-        for worker in workers.values():
-            worker.communicate()
-        results = {key: np.load(Path(directory, "_".join(key) + ".npy")) for key in seconds}
+    theta, v = MODEL.init(rng), rng.standard_normal(MODEL.size, np.float32)
+    batch = tokens, targets = tuple(rng.integers(MODEL.vocab, size=(2, BATCH, MODEL.context)))
+    twins = {kind.__name__: kind(MODEL, theta, tokens, targets, v) for kind in gpt_twins.TWINS}
+    torch = twins["Torch"].torch
+    torch.set_num_threads(1)
 
-    print(f"TinyGPT({VOCAB}, {CONTEXT}, {WIDTH}, {HEADS}, {LAYERS}), {len(theta)} parameters, batch {BATCH}, float32")
-    print(f"milliseconds, one thread, {len(seconds['torch', 'hvp'])} repetitions in alternating turns\n")
-    print(f"{'':10}{'sophia_ref':>20}{'PyTorch eager':>20}{'ratio':>16}{'difference':>12}")
-    print(f"{'':10}{'median     fastest':>20}{'median     fastest':>20}{'median  fastest':>16}{'largest':>12}")
-    for job in JOBS:
-        ours, theirs = (1e3 * np.array(seconds[side, job]) for side in ("sophia_ref", "torch"))
-        times = "".join(f"{np.median(t):10.2f}{t.min():10.2f}" for t in (ours, theirs))
-        a, b = results["sophia_ref", job], results["torch", job]
-        ratios = f"{np.median(ours) / np.median(theirs):8.2f}{ours.min() / theirs.min():8.2f}"
-        print(f"{job:10}{times}{ratios}{np.abs(a - b).max() / np.abs(b).max():12.1e}")
+    def loss(theta, threads=1):
+        return MODEL.loss(theta, batch, threads)
+
+    g, product = sr.grad(loss)(theta), sr.hvp(loss, theta, v)
+    for name, twin in twins.items():
+        assert abs(twin.loss() - loss(theta)) < 1e-5, name
+        assert np.abs(gpt_twins.flat(twin.gradient()) - g).max() < 1e-5 * np.abs(g).max(), name
+        if hasattr(twin, "hvp"):
+            assert np.abs(gpt_twins.flat(twin.hvp()) - product).max() < 1e-5 * np.abs(product).max(), name
+
+    rows = []
+
+    def compare(what, seconds):
+        (_, ours), *others = seconds.items()
+        rows.extend((what, f"{ours * 1e3:.2f}", name, f"{s * 1e3:.2f}", f"{ours / s:.2f}") for name, s in others)
+
+    gradients = {"sophia_ref": lambda: sr.grad(loss)(theta)}
+    names = {"Torch": "PyTorch eager", "Jax": "jax.jit", "Autograd": "HIPS/autograd"}
+    gradients |= {names[name]: twin.gradient for name, twin in twins.items()} | {
+        "its matrix products alone": products()
+    }
+    compare("gradient", side_by_side.measure(gradients, n, "gradient"))
+
+    hvps = {"sophia_ref": lambda: sr.hvp(loss, theta, v)}
+    hvps |= {names[name]: twin.hvp for name, twin in twins.items() if hasattr(twin, "hvp")}
+    compare("Hessian-vector product", side_by_side.measure(hvps, n // 2, "Hessian-vector product"))
+
+    gnb = {
+        "sophia_ref": lambda: sr.gnb(sr.Oracle(MODEL, theta, batch, rng)),
+        "a gradient": lambda: sr.Oracle(MODEL, theta, batch).grad(),
+    }
+    compare("GNB estimate", side_by_side.measure(gnb, n, "GNB estimate"))
+
+    steps = side_by_side.measure(step_jobs(), max(4, n // 10), "training steps")
+    memory = {name: peak(job) for name, job in step_jobs().items()}
+    base, most = steps.pop("AdamW"), memory.pop("AdamW")
+    for name, seconds in steps.items():
+        compare(f"training step, {name}", {"": seconds / STEPS, "AdamW's": base / STEPS})
+    side_by_side.pin(2)
+    torch.set_num_threads(2)
+    two = {
+        "two threads": lambda: sr.grad(lambda theta: loss(theta, 2))(theta),
+        "one thread": gradients["sophia_ref"],
+        "PyTorch eager, two threads": twins["Torch"].gradient,
+    }
+    compare("gradient, two threads", side_by_side.measure(two, n, "two threads"))
+
+    print(
+        f"TinyGPT{(MODEL.vocab, MODEL.context, MODEL.width, MODEL.heads, MODEL.layers)}, {MODEL.size:,} parameters, ",
+        end="",
+    )
+    print(f"batch {BATCH}, float32, medians of {n} repetitions, one thread\n{side_by_side.machine()}\n")
+    print(side_by_side.table(("", "ms", "compared with", "ms", "ratio"), rows))
+    print("\nPeak memory of arrays: AdamW's", f"{most / 1e6:.1f} MB;", end=" ")
+    print("; ".join(f"{name} {100 * (m / most - 1):+.1f}%" for name, m in memory.items()))
 
 
 if __name__ == "__main__":
