@@ -11,7 +11,7 @@ import numpy as np
 
 from sophia_ref.autodiff.dispatch import Box, DerivativeLost, levels, strip
 from sophia_ref.autodiff.dual import Dual, alike
-from sophia_ref.autodiff.tape import Tape, Var, locked
+from sophia_ref.autodiff.tape import Tape, Var, keep, locked
 
 Function = Callable[..., Any]
 OPEN: set[int] = set()  # levels whose function is being evaluated
@@ -48,8 +48,8 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
 def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """f(x) and its pullback, y_bar -> J^T y_bar, which may be called any number of times.
 
-    f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them; it is copied, so changing it
-    later does no harm. Raises TypeError naming x if it is anything else, or f if it returns no real array; the
+    f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them; it is copied, unless it is
+    read-only, so changing it later does no harm. Raises TypeError naming x if it is anything else, or f if it returns no real array; the
     pullback raises ValueError for y_bar of another shape than f(x).
 
     >>> y, pullback = vjp(lambda x: x * x, np.array([1.0, 2.0]))
@@ -58,7 +58,7 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """
     x = checked("vjp", x)
     tape = Tape()
-    variables = each(lambda value: tape.var(np.copy(value, "C")[()]), x)
+    variables = each(lambda value: tape.var(keep(value)[()]), x)
     y = evaluated(f, variables, tape.level)
     ours = isinstance(y, Var) and y.tape is tape
     value = y.value.copy()[()] if ours else y

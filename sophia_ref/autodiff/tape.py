@@ -98,7 +98,7 @@ def like(bar: Any, value: Any) -> Any:
 
 
 def keep(value: Any) -> Any:
-    """A constant as the tape keeps it: copied if its owner could still change it."""
+    """An array as the tape keeps it: copied if its owner could still change it."""
     if isinstance(value, np.ndarray):
         return value.copy() if may_change(value) else value
     if isinstance(value, Dual):  # under a Hessian-vector product the buffers of np.empty_like are Duals

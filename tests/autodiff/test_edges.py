@@ -776,3 +776,22 @@ def test_buffers_that_are_overwritten_later_change_no_hessian_vector_product(mak
     before = float(make(np.ones(1))[0])
     np.testing.assert_allclose(sr.hvp(loss, x, v), 2 * before * np.array([5.0, before, before]) * v, rtol=1e-15)
     np.testing.assert_allclose(sr.jvp(sr.grad(loss), x, v)[0], sr.grad(loss)(x), rtol=1e-15)
+
+
+def test_a_read_only_argument_is_not_copied_and_another_one_is():
+    seen = []
+
+    def loss(x):
+        seen.append(x.value)
+        return (x * x).sum()
+
+    x = np.arange(3.0)
+    sr.grad(loss)(x)
+    assert not np.shares_memory(seen[-1], x)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(sr.grad(loss)(x), 2 * x)
+    assert np.shares_memory(seen[-1], x)
+    view = np.arange(6.0)[::2]
+    view.flags.writeable = False  # its owner can still be written to
+    sr.grad(loss)(view)
+    assert not np.shares_memory(seen[-1], view)
