@@ -120,7 +120,9 @@ def main():
                     values = np.array(results[side])[:, row] * (1e3 if row == 0 else 1e-6)
                     ax.loglog(sizes, values, marker=marker, color=color, label=name)
                 ax.set(xlabel=what, ylabel=("time (ms)", "memory (MB)")[row])
-                ax.legend(frameon=False)
+                if what != "parameters":
+                    ax.set_xticks(sizes, sizes)
+    panels[0, 0].legend(frameon=False)
     print(side_by_side.machine() + "\n")
     print(side_by_side.table(("", "ms, sophia_ref", "ms, PyTorch", "MB, sophia_ref", "MB, PyTorch"), rows) + "\n")
     print(side_by_side.table(("exponent of", "sophia_ref", "PyTorch", "difference"), slopes))

@@ -49,8 +49,8 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     """f(x) and its pullback, y_bar -> J^T y_bar, which may be called any number of times.
 
     f: any shape to any shape. x: float32 or float64 ndarray, scalar, or dict of them; it is copied, unless it is
-    read-only, so changing it later does no harm. Raises TypeError naming x if it is anything else, or f if it returns no real array; the
-    pullback raises ValueError for y_bar of another shape than f(x).
+    read-only, so changing it later does no harm. Raises TypeError naming x if it is anything else, or f if it returns
+    no real array; the pullback raises ValueError for y_bar of another shape than f(x).
 
     >>> y, pullback = vjp(lambda x: x * x, np.array([1.0, 2.0]))
     >>> pullback(np.array([1.0, 10.0]))
