@@ -1,6 +1,7 @@
 # make demo   the race of Figure 2 and the tiny GPT, into out/
 # make test   every test that needs no GPU and no optional framework
 # make lint   ruff and mypy
+# make bench  times beside PyTorch, JAX and autograd, in .venv-bench
 # make clean  back to what git holds
 #
 # The first call makes .venv; it is made anew when pyproject.toml changes.
@@ -9,7 +10,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -22,23 +23,29 @@ lint: .venv/test
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+bench: .venv-bench/ready
+	@mkdir -p out
+	.venv-bench/bin/python benchmarks/bench_gpt.py
+	.venv-bench/bin/python benchmarks/bench_landscapes.py
+	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
+
 clean:
-	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-bench out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell command -v uv 2>/dev/null),)
-make_venv = uv venv .venv
-install = uv pip install --python .venv/bin/python
+make_venv = uv venv $(@D)
+install = uv pip install --python $(@D)/bin/python
 else
-# Where Python lacks ensurepip (Debian without python3-venv), .venv stays without pip and the system's pip fills it from outside.
-make_venv = $(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv && $(PYTHON) -m venv --without-pip .venv; }
-install = $$(test -e .venv/bin/pip && echo .venv/bin/python -m pip || echo $(PYTHON) -m pip --python .venv/bin/python) install
+# Where Python lacks ensurepip (Debian without python3-venv), the folder stays without pip and the system's pip fills it from outside.
+make_venv = $(PYTHON) -m venv $(@D) >/dev/null 2>&1 || { rm -rf $(@D) && $(PYTHON) -m venv --without-pip $(@D); }
+install = $$(test -e $(@D)/bin/pip && echo $(@D)/bin/python -m pip || echo $(PYTHON) -m pip --python $(@D)/bin/python) install
 endif
 
 # The stamps are written last: a set-up that fails half-way leaves none, and the next call starts over.
 .venv/runtime: pyproject.toml
 	@echo "Setting up .venv. This takes about a minute, once."
-	@rm -rf .venv
+	@rm -rf $(@D)
 	@$(make_venv)
 	@$(install) -e .
 	@touch $@
@@ -48,3 +55,10 @@ endif
 	@rm .venv/runtime
 	@$(install) -e '.[test]'
 	@touch .venv/runtime $@
+
+.venv-bench/ready: pyproject.toml
+	@echo "Setting up .venv-bench with PyTorch, JAX and autograd."
+	@rm -rf $(@D)
+	@$(make_venv)
+	@$(install) -e '.[bench]'
+	@touch $@
