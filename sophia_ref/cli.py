@@ -1,24 +1,36 @@
-"""The command sophia-ref: list, race, train, demo. Nothing else in the package prints.
+"""The command sophia-ref: list, race, train, checkpoint, demo. Nothing else in the package prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C, 141 for a closed pipe.
 """
 
 import io
 import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from textwrap import indent
+from typing import Any
 
 import numpy as np
 
+from sophia_ref import checkpoint
 from sophia_ref.commands import race, train
 from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
+from sophia_ref.commands.folder import (
+    LOG,
+    SETTINGS,
+    fingerprint,
+    load_settings,
+    new_folder,
+    save_picture,
+    save_settings,
+)
 from sophia_ref.report import text_table
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
-from toy_problems import text
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS, LanguageTask
 
@@ -31,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text may not fit the terminal's encoding
     try:
-        args = parse(
-            sys.argv[1:] if argv is None else argv, {"list": _list, "race": _race, "train": _train, "demo": _demo}
-        )
+        calls = {"list": _list, "race": _race, "train": _train, "checkpoint": _checkpoint, "demo": _demo}
+        args = parse(sys.argv[1:] if argv is None else argv, calls)
         code: int = args.call(args)
         sys.stdout.flush()
         return code
@@ -45,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 141
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, checkpoint.CheckpointError) as error:
         print(f"sophia-ref: error: {error}", file=sys.stderr)
         return 1
 
@@ -98,48 +109,124 @@ def _race(args: Namespace) -> int:
 
 
 def _train(args: Namespace) -> int:
+    folder, known, resume = None, None, None
+    if args.resume is not None:
+        args, folder, known = _resumed(args)
+        resume = checkpoint.Checkpoints(folder, 1).latest()
+    task, opt, remark = _task(args)
+    name = repr(args.text) if args.text else "the Python language reference"
+    text = fingerprint(args.text)
+    if known not in (None, text):
+        args.parser.error(f"argument --text: {name} has {text}; expected {known}, as when the training began")
+    every = args.every or max(1, args.steps // train.LOOKS)
+    folder = folder or _training_folder(args)
+    settings = {
+        "text": args.text and str(Path(args.text).resolve()),
+        "tokens": f"{task.source.unit}s",
+        **{name: getattr(args, name) for name in ("optimizer", "preset", "steps", "batch_size", "seed")},
+        **{name: getattr(opt, name, None) for name in ("lr", "gamma", "weight_decay")},
+        "every": every,
+    }
+    save_settings(folder, settings, text)
+
+    print(f"a GPT of {task.model.size:,} parameters on {name}" + f"\n{remark}" * bool(remark))
+    print(
+        f"{args.optimizer}, peak lr {opt.lr:g}, {args.steps} step{'s' * (args.steps > 1)} of "
+        f"{args.batch_size} x {task.context} {task.source.unit}s" + (f"; {resume.t} are done" if resume else ""),
+        flush=True,
+    )
+    say = partial(print, flush=True)
+    done = train.train(task, opt, args.steps, args.seed, every, folder, resume, say)
+    wrote = [folder / LOG]
+    if done.rows:
+        wrote.append(save_picture(done.rows, opt, task.source.unit, folder))
+    if not (done.interrupted or done.failure):
+        loss, written = train.judge(task, done.theta, args.seed)
+        print(f"\nvalidation loss {loss:.4f} nats a {task.source.unit} after {args.steps} steps")
+        print(f"a sample at temperature 0.8:\n\n{indent(written, '  ')}\n")
+    print("\n".join(f"wrote {path}" for path in wrote), flush=True)
+    if done.interrupted:
+        print(
+            f"sophia-ref: interrupted after {len(done.rows)} of {args.steps} steps; to go on:\n"
+            f"sophia-ref train --resume {shlex.quote(str(folder))}",
+            file=sys.stderr,
+        )
+        return 130
+    if done.failure:
+        last = checkpoint.Checkpoints(folder, 1).paths()[-1]
+        print(
+            f"sophia-ref: error: step {len(done.rows) + 1}: {done.failure}; a smaller --lr may help\n"
+            f"what there was before it: sophia-ref checkpoint show {shlex.quote(str(last))}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _resumed(args: Namespace) -> tuple[Namespace, Path, str]:
+    """The arguments of the training to go on with, its folder, and the fingerprint of its text."""
+    folder = Path(args.resume)
+    for name, value in vars(args).items():
+        if name not in ("resume", "text") and value != args.parser.get_default(name):
+            args.parser.error(
+                f"argument --{name.replace('_', '-')}: {value}; expected none beside --resume, "
+                f"as a training goes on with the settings that it began with"
+            )
+    try:
+        typed, known = load_settings(folder)
+    except (OSError, ValueError) as error:
+        args.parser.error(f"argument --resume: {error}")
+    if args.text is not None:
+        typed.append(f"--text={args.text}")
+    return args.parser.parse_args(typed), folder, known
+
+
+def _task(args: Namespace) -> tuple[Any, Any, str]:
+    """What is trained, by which optimizer, and a remark about the text."""
     opt = LANGUAGE[args.optimizer]
-    changes = {name: getattr(args, name) for name in ("gamma", "weight_decay") if getattr(args, name) is not None}
+    changes = {name: getattr(args, name) for name in ("lr", "gamma", "weight_decay") if getattr(args, name) is not None}
     for name, value in changes.items():
         if not hasattr(opt, name):
             args.parser.error(
                 f"argument --{name.replace('_', '-')}: {value:g}; expected none, as {args.optimizer} has no {name}"
             )
+    if args.text is None and args.tokens == "bytes":
+        args.parser.error("argument --tokens: bytes; expected a --text FILE with it")
     try:
-        source = text.load(args.text)
+        source, remark = train.read_text(args.text, args.tokens)
     except (OSError, ValueError) as error:
         args.parser.error(f"argument --text: {str(error).removeprefix('path: ')}")
     model = replace(PRESETS[args.preset], vocab=source.vocab)
     if len(source.validation) <= model.context:
         length = len(source.train) + len(source.validation)
         args.parser.error(
-            f"argument --text: {args.text!r} of {length} characters; "
+            f"argument --text: {args.text!r} of {length} {source.unit}s; "
             f"expected at least {10 * (model.context + 1)} for preset {args.preset}"
         )
     if hasattr(opt, "layout"):
         changes["layout"] = model.layout
-    opt, peak = replace(opt, **changes), opt.lr if args.lr is None else args.lr
-    task, folder = LanguageTask(model, source, args.batch_size), Path(args.output)
-    _make_folder(args, folder)
+    return LanguageTask(model, source, args.batch_size), replace(opt, **changes), remark
 
-    print(f"a GPT of {model.size:,} parameters on {args.text or 'the Python language reference'}")
-    print(
-        f"{args.optimizer}, peak lr {peak:g}, {args.steps} steps of {args.batch_size} x {model.context} characters",
-        flush=True,
-    )
-    done = train.train(task, opt, peak, args.steps, args.seed)
-    steps, path = done.rows[-1].step, folder / f"train_{args.optimizer}.csv"
-    log, picture = train.save_log(done.rows, path), train.save_picture(done.rows, opt, path.with_suffix(".png"))
-    if done.diverged_at is None:
-        print(f"\nvalidation loss {task.validation_loss(done.theta):.4f} nats a character after {steps} steps")
-        print(f"a sample at temperature 0.8:\n\n{indent(train.sample(task, done.theta, 300, args.seed), '  ')}\n")
-    print(f"wrote {log}\nwrote {picture}", flush=True)
-    if done.interrupted:
-        print(f"sophia-ref: interrupted after {steps} of {args.steps} steps; saved what there is", file=sys.stderr)
-        return 130
-    if done.diverged_at is not None:
-        print(f"sophia-ref: error: diverged at step {done.diverged_at}; a smaller --lr may help", file=sys.stderr)
-        return 1
+
+def _training_folder(args: Namespace) -> Path:
+    """A folder without a training."""
+    if args.output is None:
+        _make_folder(args, Path("out"))
+        return new_folder(Path("out"), f"train_{args.optimizer}")
+    folder = Path(args.output)
+    _make_folder(args, folder)
+    if (folder / SETTINGS).exists() or checkpoint.Checkpoints(folder, 1).paths():
+        args.parser.error(
+            f"argument --output: {args.output!r} holds a training; expected another folder, "
+            f"or --resume {shlex.quote(args.output)} to go on with it"
+        )
+    return folder
+
+
+def _checkpoint(args: Namespace) -> int:
+    if not Path(args.file).is_file():
+        args.parser.error(f"argument FILE: {args.file!r}; expected a checkpoint, such as step-00001000.ckpt")
+    print(text_table(("IN THE CHECKPOINT", ""), checkpoint.show(args.file)))
     return 0
 
 
@@ -161,7 +248,8 @@ def _make_folder(args: Namespace, folder: Path) -> None:
     except OSError as error:
         reason = f"cannot be made ({error.strerror})"
     if reason:
-        args.parser.error(f"argument --output: {args.output!r} {reason}; expected a folder that can be written to")
+        given = str(args.output or folder)
+        args.parser.error(f"argument --output: {given!r} {reason}; expected a folder that can be written to")
 
 
 def _table(header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:

@@ -288,10 +288,12 @@ SMALL = ("--preset", "10k", "--batch-size", "2")
 def test_train_writes_a_log_of_every_step(capsys, book):
     argv = ["train", "--text", book, "--optimizer", "sophia-g", "--steps", "12", "--lr", "0.01", *SMALL]
     assert main(argv) == 0
-    out = capsys.readouterr().out
-    assert re.findall(r"wrote (.*)", out) == [str(Path("out/train_sophia-g.csv")), str(Path("out/train_sophia-g.png"))]
-    assert sorted(p.name for p in Path("out").iterdir()) == ["train_sophia-g.csv", "train_sophia-g.png"]
-    log = read_log("out/train_sophia-g.csv")
+    folder = Path("out/train_sophia-g")
+    wrote = re.findall(r"wrote (.*)", capsys.readouterr().out)
+    assert wrote == [str(folder / "log.csv"), str(folder / "curve.png")]
+    checkpoints = [f"step-{t:08d}.ckpt" for t in (10, 11, 12)]
+    assert sorted(p.name for p in folder.iterdir()) == ["curve.png", "log.csv", *checkpoints, "train.json"]
+    log = read_log(wrote[0])
     assert [int(row["step"]) for row in log] == list(range(1, 13))
     # a gradient a step, and at steps 1 and 11 one more on half of the batch
     assert [float(row["cost"]) for row in log] == [*(t + 0.5 for t in range(1, 11)), 12.0, 13.0]
@@ -312,7 +314,7 @@ def test_the_log_holds_the_losses_of_a_run_as_the_paper_trains(capsys, book):
     opt = sr.AdaHessian(sr.cosine(0.1, 20, warmup=2, final=0.05), layout=task.model.layout)
     expected = sr.run(task, opt, 20, seed=3, clip_norm=1.0)
     assert expected.clipped_steps
-    assert [float(row["loss"]) for row in read_log("out/train_adahessian.csv")] == expected.losses[:-1].tolist()
+    assert [float(row["loss"]) for row in read_log("out/train_adahessian/log.csv")] == expected.losses[:-1].tolist()
 
 
 def test_train_learns_and_its_sample_shows_it(capsys, tmp_path):
@@ -322,13 +324,14 @@ def test_train_learns_and_its_sample_shows_it(capsys, tmp_path):
     out = capsys.readouterr().out
     assert float(re.search(r"validation loss ([\d.]+)", out)[1]) < 0.05
     assert "ab" * 100 in out
-    assert {row["unclipped"] for row in read_log("out/train_adamw.csv")} == {""}
+    assert {row["unclipped"] for row in read_log("out/train_adamw/log.csv")} == {""}
 
 
 def test_train_takes_the_settings_that_are_given(capsys, book):
     def losses(*options):
         assert main(["train", "--text", book, "--steps", "4", "--optimizer", "sophia-h", *SMALL, *options]) == 0
-        return [row["loss"] for row in read_log("out/train_sophia-h.csv")]
+        (log,) = re.findall(r"wrote (.*csv)", capsys.readouterr().out)
+        return [row["loss"] for row in read_log(log)]
 
     default = losses()
     assert losses("--gamma", "0.01", "--weight-decay", "0.2", "--seed", "0") == default
@@ -339,7 +342,7 @@ def test_train_takes_the_settings_that_are_given(capsys, book):
 @pytest.mark.parametrize("name", LANGUAGE)
 def test_every_learner_takes_a_step_and_lowers_the_loss(name, capsys, book):
     assert main(["train", "--text", book, "--optimizer", name, "--steps", "8", *SMALL]) == 0
-    log = read_log(f"out/train_{name}.csv")
+    log = read_log(f"out/train_{name}/log.csv")
     assert float(log[-1]["validation_loss"]) < float(log[0]["validation_loss"])
 
 
@@ -360,40 +363,44 @@ def test_a_training_that_diverges_is_a_failure_and_keeps_its_log(capsys, book):
     argv = ["train", "--text", book, "--optimizer", "gd", "--lr", "1e38", "--steps", "9", *SMALL]
     assert main(argv) == 1
     captured = capsys.readouterr()
-    assert re.search(r"diverged at step \d", captured.err)
+    assert re.search(r"error: step \d: the loss is nan; a smaller --lr may help", captured.err)
     assert "validation loss" not in captured.out
-    assert 0 < len(read_log("out/train_gd.csv")) < 9
+    assert 0 < len(read_log("out/train_gd/log.csv")) < 9
 
 
 def interrupted_at(monkeypatch, call):
     """Ctrl-C in this call of the loss."""
     calls, true_loss = itertools.count(1), TinyGPT.loss
 
-    def loss(self, theta, batch):
+    def loss(self, *arguments):
         if next(calls) == call:
             raise KeyboardInterrupt
-        return true_loss(self, theta, batch)
+        return true_loss(self, *arguments)
 
     monkeypatch.setattr(TinyGPT, "loss", loss)
 
 
-def test_ctrl_c_in_training_saves_the_steps_before_it(monkeypatch, capsys, book):
-    monkeypatch.setattr("sophia_ref.commands.train.LOOKS", 1)
-    argv = ["train", "--text", book, "--optimizer", "adam", "--steps", "100", *SMALL]
+def test_ctrl_c_in_training_saves_the_steps_before_it_and_says_how_to_go_on(monkeypatch, capsys, book):
+    argv = ["train", "--text", book, "--optimizer", "adam", "--steps", "100", "--every", "50", *SMALL]
     interrupted_at(monkeypatch, 7)  # a call for the first step, one for the loss on held-out text, then one a step
     assert main(argv) == 130
     captured = capsys.readouterr()
-    assert [int(row["step"]) for row in read_log("out/train_adam.csv")] == [1, 2, 3, 4, 5]
-    assert "interrupted after 5 of 100 steps; saved what there is" in captured.err
-    assert "validation loss" in captured.out
-    assert sorted(p.name for p in Path("out").iterdir()) == ["train_adam.csv", "train_adam.png"]
+    assert [int(row["step"]) for row in read_log("out/train_adam/log.csv")] == [1, 2, 3, 4, 5]
+    folder = Path("out/train_adam")
+    assert captured.err == (
+        f"sophia-ref: interrupted after 5 of 100 steps; to go on:\nsophia-ref train --resume {folder}\n"
+    )
+    checkpoints = ["step-00000000.ckpt", "step-00000005.ckpt"]
+    assert sorted(p.name for p in folder.iterdir()) == ["curve.png", "log.csv", *checkpoints, "train.json"]
 
 
-def test_ctrl_c_before_the_first_step_leaves_nothing(monkeypatch, capsys, book):
+def test_ctrl_c_before_the_first_step_says_how_to_begin(monkeypatch, capsys, book):
     interrupted_at(monkeypatch, 1)
     assert main(["train", "--text", book, *SMALL]) == 130
-    assert list(Path("out").iterdir()) == []
-    assert "interrupted" in capsys.readouterr().err
+    folder = Path("out/train_sophia-g")
+    assert sorted(p.name for p in folder.iterdir()) == ["log.csv", "step-00000000.ckpt", "train.json"]
+    said = f"interrupted after 0 of 1000 steps; to go on:\nsophia-ref train --resume {folder}"
+    assert said in capsys.readouterr().err
 
 
 def test_ctrl_c_while_a_picture_is_written_leaves_no_half_of_it(monkeypatch):
@@ -408,14 +415,13 @@ def test_ctrl_c_while_a_picture_is_written_leaves_no_half_of_it(monkeypatch):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_a_real_ctrl_c_ends_a_training_with_what_there_is():
-    process = start("train", "--steps", "100000", *SMALL)
-    while "steps of" not in process.stdout.readline():
+    process = start("train", "--steps", "100000", "--every", "20", *SMALL)
+    while "40  loss" not in process.stdout.readline():  # step 20 is on the disk
         pass
-    time.sleep(2)
     out, err = interrupt(process)
     assert re.search(r"interrupted after \d+ of 100000 steps", err)
     assert "wrote" in out
-    assert sorted(p.name for p in Path("out").iterdir()) == ["train_sophia-g.csv", "train_sophia-g.png"]
+    assert {"log.csv", "curve.png"} < {p.name for p in Path("out/train_sophia-g").iterdir()}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -450,7 +456,7 @@ def test_help_fits_80_columns_has_examples_that_parse_and_shows_defaults(command
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert "(default: out)" in " ".join(out.split())
+    assert "(default: out" in " ".join(out.split())
     examples = re.findall(r"^  sophia-ref (.*)", out, re.MULTILINE)
     assert examples
     for example in examples:  # one argument more is refused only when all others are fine
@@ -482,7 +488,7 @@ def test_version_is_that_of_the_package(capsys):
 REFUSED = [
     # what is typed, and what the answer must hold
     ("lst", "'lst'", "did you mean 'list'?"),
-    ("help", "'help'", "expected list, race, train, demo"),
+    ("help", "'help'", "expected list, race, train, checkpoint, demo"),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),
@@ -521,7 +527,17 @@ REFUSED = [
     ("train --optimizer gd --weight-decay 1", "--weight-decay", "1", "gd has no weight_decay"),
     ("train --text nowhere.txt", "--text", "'nowhere.txt'"),
     ("train --text empty.txt", "--text", "empty.txt", "empty"),
-    ("train --text binary.txt", "--text", "binary.txt", "utf-8"),
+    ("train --text binary.txt --tokens characters", "--text", "binary.txt", "utf-8", "--tokens bytes takes any file"),
+    ("train --text binary.txt", "--text", "'binary.txt' of 2 bytes", "at least 650"),
+    ("train --tokens byte", "--tokens", "'byte' is not a kind of token", "did you mean 'bytes'?"),
+    ("train --tokens bytes", "--tokens", "expected a --text FILE"),
+    ("train --every 0", "--every", "'0'", "an integer of at least 1"),
+    ("train --resume nowhere", "--resume", "'nowhere' has no train.json", "the folder of a training"),
+    ("train --resume nowhere --batch-size 2", "--batch-size", "2", "none beside --resume"),
+    ("train --resume nowhere --output out", "--output", "out", "none beside --resume"),
+    ("checkpoint", "required", "show, FILE"),
+    ("checkpoint shw x", "show", "'shw'", "did you mean 'show'?"),
+    ("checkpoint show nowhere", "FILE", "'nowhere'", "expected a checkpoint"),
 ]
 
 

@@ -37,14 +37,23 @@ examples:
 TRAIN = """\
 As in the paper, the learning rate warms up (over a tenth of the steps here) and
 falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
-Tokens are characters; the last tenth of the text is held out for validation.
-Ctrl-C ends the training early and saves what there is. The small presets are
-fastest on one thread: OPENBLAS_NUM_THREADS=1 in the environment says so.
+The last tenth of the text is held out for validation. A folder of its own holds
+the log, the curve, the settings and the last three checkpoints. Whatever ends a
+training, Ctrl-C or a power cut: --resume FOLDER goes on as if nothing had
+happened. The small presets are fastest on one thread: OPENBLAS_NUM_THREADS=1 in
+the environment says so.
 
 examples:
   sophia-ref train
   sophia-ref train --optimizer adamw --steps 2000 --preset 100k
   sophia-ref train --text book.txt --optimizer sophia-h --lr 0.003 --gamma 0.1
+  sophia-ref train --text enwik9 --preset 10m --steps 20000 --every 100
+  sophia-ref train --resume out/train_sophia-g
+"""
+
+CHECKPOINT = """\
+example:
+  sophia-ref checkpoint show out/train_sophia-g/step-00001000.ckpt
 """
 
 DEMO = """\
@@ -104,7 +113,9 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("--animate", action="store_true", help="write an animated GIF too")
 
     add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
-    add("--text", metavar="FILE", help="a text in UTF-8 (default: the language reference that every Python carries)")
+    add("--text", metavar="FILE", help="any file (default: the language reference that every Python carries)")
+    kind = "characters or bytes (default: characters where FILE is UTF-8 of at most 16 MiB, else bytes)"
+    add("--tokens", metavar="KIND", type=one_of("a kind of token", ("characters", "bytes")), help=kind)
     learner = one_of("an optimizer that trains", LANGUAGE)
     add("--optimizer", metavar="NAME", type=learner, default="sophia-g", help="its name (default: %(default)s)")
     preset = one_of("a preset", PRESETS)
@@ -115,7 +126,15 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("--gamma", metavar="G", type=positive, help="Sophia's curvature scale (default: 0.05, sophia-h 0.01)")
     add("--weight-decay", metavar="W", type=nonnegative, help="decoupled decay (default: the optimizer's)")
     add("--seed", metavar="N", type=integer(0), default=0, help="of weights, batches, probes (default: %(default)s)")
-    add("--output", metavar="FOLDER", default="out", help="where files go (default: %(default)s)")
+    often = "steps from one look to the next: validation loss, log, checkpoint (default: a twentieth of the steps)"
+    add("--every", metavar="N", type=integer(1), help=often)
+    where = "where files go (default: out/train_NAME, with a number if that is taken)"
+    add("--output", metavar="FOLDER", help=where)
+    add("--resume", metavar="FOLDER", help="go on with the training there; only --text may be given too, if it moved")
+
+    add = command("checkpoint", "Print what is in a checkpoint", CHECKPOINT)
+    add("action", metavar="show", type=one_of("an action", ("show",)))
+    add("file", metavar="FILE", help="step-....ckpt in the folder of a training")
 
     add = command("demo", "Race and train with settings tuned alike, and report on it", DEMO)
     add("--output", metavar="FOLDER", default="out", help="where files go (default: %(default)s)")
