@@ -112,7 +112,10 @@ def _train(args: Namespace) -> int:
     folder, known, resume = None, None, None
     if args.resume is not None:
         args, folder, known = _resumed(args)
-        resume = checkpoint.Checkpoints(folder, 1).latest()
+        try:
+            resume = checkpoint.Checkpoints(folder, 1).latest()
+        except checkpoint.CheckpointError as error:
+            raise checkpoint.CheckpointError(f"{error}; remove that file to go on from the one before it") from None
     task, opt, remark = _task(args)
     name = repr(args.text) if args.text else "the Python language reference"
     text = fingerprint(args.text)
@@ -148,7 +151,7 @@ def _train(args: Namespace) -> int:
     if done.interrupted:
         print(
             f"sophia-ref: interrupted after {len(done.rows)} of {args.steps} steps; to go on:\n"
-            f"sophia-ref train --resume {shlex.quote(str(folder))}",
+            f"sophia-ref train --resume {shlex.quote(folder.as_posix())}",
             file=sys.stderr,
         )
         return 130
@@ -156,7 +159,7 @@ def _train(args: Namespace) -> int:
         last = checkpoint.Checkpoints(folder, 1).paths()[-1]
         print(
             f"sophia-ref: error: step {len(done.rows) + 1}: {done.failure}; a smaller --lr may help\n"
-            f"what there was before it: sophia-ref checkpoint show {shlex.quote(str(last))}",
+            f"what there was before it: sophia-ref checkpoint show {shlex.quote(last.as_posix())}",
             file=sys.stderr,
         )
         return 1
@@ -218,7 +221,7 @@ def _training_folder(args: Namespace) -> Path:
     if (folder / SETTINGS).exists() or checkpoint.Checkpoints(folder, 1).paths():
         args.parser.error(
             f"argument --output: {args.output!r} holds a training; expected another folder, "
-            f"or --resume {shlex.quote(args.output)} to go on with it"
+            f"or --resume {shlex.quote(folder.as_posix())} to go on with it"
         )
     return folder
 

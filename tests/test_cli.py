@@ -388,7 +388,7 @@ def test_ctrl_c_in_training_saves_the_steps_before_it_and_says_how_to_go_on(monk
     assert [int(row["step"]) for row in read_log("out/train_adam/log.csv")] == [1, 2, 3, 4, 5]
     folder = Path("out/train_adam")
     assert captured.err == (
-        f"sophia-ref: interrupted after 5 of 100 steps; to go on:\nsophia-ref train --resume {folder}\n"
+        f"sophia-ref: interrupted after 5 of 100 steps; to go on:\nsophia-ref train --resume {folder.as_posix()}\n"
     )
     checkpoints = ["step-00000000.ckpt", "step-00000005.ckpt"]
     assert sorted(p.name for p in folder.iterdir()) == ["curve.png", "log.csv", *checkpoints, "train.json"]
@@ -399,7 +399,7 @@ def test_ctrl_c_before_the_first_step_says_how_to_begin(monkeypatch, capsys, boo
     assert main(["train", "--text", book, *SMALL]) == 130
     folder = Path("out/train_sophia-g")
     assert sorted(p.name for p in folder.iterdir()) == ["log.csv", "step-00000000.ckpt", "train.json"]
-    said = f"interrupted after 0 of 1000 steps; to go on:\nsophia-ref train --resume {folder}"
+    said = f"interrupted after 0 of 1000 steps; to go on:\nsophia-ref train --resume {folder.as_posix()}"
     assert said in capsys.readouterr().err
 
 

@@ -40,8 +40,8 @@ falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
 The last tenth of the text is held out for validation. A folder of its own holds
 the log, the curve, the settings and the last three checkpoints. Whatever ends a
 training, Ctrl-C or a power cut: --resume FOLDER goes on as if nothing had
-happened. The small presets are fastest on one thread: OPENBLAS_NUM_THREADS=1 in
-the environment says so.
+happened, to the last bit on the same machine with as many threads. The small
+presets are fastest on one: OPENBLAS_NUM_THREADS=1 in the environment says so.
 
 examples:
   sophia-ref train

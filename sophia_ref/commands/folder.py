@@ -6,7 +6,6 @@ those stand in the log itself, which is on the disk before the checkpoint of the
 
 import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -85,14 +84,15 @@ def load_settings(folder: Path) -> tuple[list[str], str]:
         raise ValueError(f"{str(path)!r} is not as a training writes it ({error!r:.100})") from None
 
 
-def save_log(rows: Sequence[Row], folder: Path) -> Path:
-    """A CSV of the rows, empty where something was not measured."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(["" if np.isnan(value) else value for value in row] for row in rows)
+def line(row: Row) -> str:
+    """A row as CSV, empty where something was not measured."""
+    return ",".join("" if value != value else str(value) for value in row) + "\n"
+
+
+def save_log(lines: Sequence[str], folder: Path) -> Path:
+    """A CSV of these lines. (Made into lines once: a long training has many looks, and many rows.)"""
     with replacing(folder / LOG) as file:
-        file.write(text.getvalue().encode())
+        file.write("".join([",".join(Row._fields) + "\n", *lines]).encode())
     return folder / LOG
 
 

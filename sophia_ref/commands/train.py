@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sophia_ref import checkpoint
-from sophia_ref.commands.folder import SETTINGS, Row, load_log, save_log, save_picture
+from sophia_ref.commands.folder import SETTINGS, Row, line, load_log, save_log, save_picture
 from sophia_ref.guard import Guard
 from sophia_ref.optimizers import cosine
 from sophia_ref.optimizers.description import same
@@ -88,6 +88,7 @@ def train(
         if (resume.seed, resume.theta.shape) != (seed, (task.model.size,)) or not same(opt, resume.optimizer):
             raise checkpoint.CheckpointError(f"{saved.paths()[-1]}: not of the training that its {SETTINGS} describes")
         rows = load_log(folder, resume, lr)
+    lines = [line(row) for row in rows]
     done, cost = (0, 0.0) if resume is None else (resume.t, resume.cost)
     some = task.validation_batches[:: max(1, len(task.validation_batches) // PART)]
     latest = next((row.validation_loss for row in reversed(rows) if not np.isnan(row.validation_loss)), np.nan)
@@ -105,6 +106,7 @@ def train(
         if "clipped" in step.terms:
             unclipped = 1 - float(step.terms["clipped"].mean())
         rows.append(Row(t, loss, validation, lr(t), cost, unclipped))
+        lines.append(line(rows[-1]))
 
         if not bar.disable:
             rate = bar.format_dict["rate"]  # steps a second, lately
@@ -115,7 +117,7 @@ def train(
         bar.update()
         if not looking:
             return
-        save_log(rows, folder)
+        save_log(lines, folder)
         written = ""
         if t % every == 0 and t // every % SAMPLED == 0 and t < steps:
             written = "  " + " ".join(_sample(task, step.theta, LINE, seed).split())
@@ -149,7 +151,7 @@ def train(
         except _Infinite:
             pass
         finally:
-            save_log(rows, folder)
+            save_log(lines, folder)
     here = checkpoint.load(saved.paths()[-1])
     return Training(here.theta, rows[: here.t], interrupted, "" if interrupted else _failure(task, here))
 

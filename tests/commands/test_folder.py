@@ -13,6 +13,7 @@ from sophia_ref.commands import folder
 from sophia_ref.commands.folder import (
     Row,
     fingerprint,
+    line,
     load_settings,
     new_folder,
     save_log,
@@ -59,7 +60,8 @@ def test_settings_come_back_as_they_are_typed(tmp_path):
 
 
 def test_a_log_is_exact_and_empty_where_nothing_was_measured(tmp_path):
-    path = save_log([Row(1, 0.1, np.nan, 1 / 3, 1.5, 0.25), Row(2, np.nan, 2.0, 0.0, 2.5, np.nan)], tmp_path)
+    rows = [Row(1, 0.1, np.nan, 1 / 3, 1.5, 0.25), Row(2, np.nan, 2.0, 0.0, 2.5, np.nan)]
+    path = save_log([line(row) for row in rows], tmp_path)
     assert path.read_bytes() == (
         b"step,loss,validation_loss,lr,cost,unclipped\n1,0.1,,0.3333333333333333,1.5,0.25\n2,,2.0,0.0,2.5,\n"
     )

@@ -241,15 +241,27 @@ def test_a_damaged_file_is_refused_by_name(file, content, words, code, monkeypat
     assert err.count("\n") == 1
 
 
+def test_without_a_damaged_checkpoint_the_one_before_it_serves(monkeypatch, capsys, book):
+    stopped(monkeypatch, book)
+    with open("cut/step-00000012.ckpt", "r+b") as file:
+        file.seek(1000)
+        file.write(b"?")
+    assert main(["train", "--resume", "cut"]) == 1
+    assert "; remove that file to go on from the one before it" in capsys.readouterr().err
+    Path("cut/step-00000012.ckpt").unlink()
+    assert main(["train", "--resume", "cut"]) == 0
+    assert "10 are done" in capsys.readouterr().out
+    assert log("cut") == log("whole")
+
+
 def test_a_folder_is_that_of_one_training(capsys, book):
     argv = ["train", "--text", book, "--steps", "1", "--optimizer", "gd", *SMALL]
     for _ in range(3):
         assert main(argv) == 0
     assert sorted(p.name for p in Path("out").iterdir()) == ["train_gd", "train_gd-2", "train_gd-3"]
     capsys.readouterr()
-    taken = str(Path("out/train_gd"))
-    assert main([*argv, "--output", taken]) == 2
-    expected = f"{taken!r} holds a training; expected another folder, or --resume {shlex.quote(taken)} to go on with it"
+    assert main([*argv, "--output", "out/train_gd"]) == 2
+    expected = "'out/train_gd' holds a training; expected another folder, or --resume out/train_gd to go on with it"
     assert expected in capsys.readouterr().err
 
 
