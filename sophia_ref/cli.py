@@ -1,4 +1,4 @@
-"""The command sophia-ref: list, race, train, checkpoint, demo. Nothing else in the package prints.
+"""The command sophia-ref: list, race, train, profile, checkpoint, demo. Nothing else in the package prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C, 141 for a closed pipe.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref import checkpoint
-from sophia_ref.commands import race, train
+from sophia_ref.commands import profile, race, train
 from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
 from sophia_ref.commands.folder import (
     LOG,
@@ -29,6 +29,7 @@ from sophia_ref.commands.folder import (
     save_picture,
     save_settings,
 )
+from sophia_ref.profile import measure
 from sophia_ref.report import text_table
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
 from toy_problems.landscapes import REGISTRY
@@ -43,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text may not fit the terminal's encoding
     try:
-        calls = {"list": _list, "race": _race, "train": _train, "checkpoint": _checkpoint, "demo": _demo}
+        calls = {
+            "list": _list,
+            "race": _race,
+            "train": _train,
+            "profile": _profile,
+            "checkpoint": _checkpoint,
+            "demo": _demo,
+        }
         args = parse(sys.argv[1:] if argv is None else argv, calls)
         code: int = args.call(args)
         sys.stdout.flush()
@@ -89,10 +97,7 @@ def _race(args: Namespace) -> int:
     for name in rates:
         if name not in names:
             args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
-    picture = Path(args.output)
-    if picture.suffix not in PICTURES:
-        picture /= f"race_{args.problem}.png"
-    _make_folder(args, picture.parent)
+    picture = _picture(args, f"race_{args.problem}.png")
 
     runs = race.race(landscape, names, rates, args.steps, args.seed, args.noise)
     x, y = landscape.start
@@ -226,6 +231,27 @@ def _training_folder(args: Namespace) -> Path:
     return folder
 
 
+def _profile(args: Namespace) -> int:
+    model, opt = PRESETS[args.preset], LANGUAGE[args.optimizer]
+    if hasattr(opt, "layout"):
+        opt = replace(opt, layout=model.layout)
+    picture = _picture(args, "profile.png")
+    task = LanguageTask(model, train.read_text(None, None)[0], args.batch_size)
+    what = f"{args.optimizer}, a GPT of {model.size:,} parameters, {args.batch_size} x {model.context} tokens a step"
+    print(what, flush=True)
+    result = measure(task, opt, progress=True)
+    print(f"{result.flop_rate / 1e9:.3g} Gflop/s in products of large matrices, ", end="")
+    print(f"{result.byte_rate / 1e9:.3g} GB/s in a large copy\n")
+    _table(profile.HEADER, profile.rows(result))
+    print(profile.LEGEND, flush=True)
+
+    from sophia_ref.plots import save
+    from sophia_ref.plots.profile import profile_figure
+
+    print(f"wrote {save(profile_figure(result, what), picture)}")
+    return 0
+
+
 def _checkpoint(args: Namespace) -> int:
     if not Path(args.file).is_file():
         args.parser.error(f"argument FILE: {args.file!r}; expected a checkpoint, such as step-00001000.ckpt")
@@ -239,6 +265,15 @@ def _demo(args: Namespace) -> int:
     _make_folder(args, Path(args.output))
     demo(args.output, quick=args.quick, say=print)
     return 0
+
+
+def _picture(args: Namespace, name: str) -> Path:
+    """The file that --output names, or the file `name` in that folder; the folder is there."""
+    picture = Path(args.output)
+    if picture.suffix not in PICTURES:
+        picture /= name
+    _make_folder(args, picture.parent)
+    return picture
 
 
 def _make_folder(args: Namespace, folder: Path) -> None:

@@ -451,7 +451,7 @@ def test_demo_is_handed_its_options(monkeypatch, capsys):
 # -- help and refusals -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["race", "train", "demo"])
+@pytest.mark.parametrize("command", ["race", "train", "profile", "demo"])
 def test_help_fits_80_columns_has_examples_that_parse_and_shows_defaults(command, capsys):
     assert main([command, "--help"]) == 0
     out = capsys.readouterr().out
@@ -488,7 +488,7 @@ def test_version_is_that_of_the_package(capsys):
 REFUSED = [
     # what is typed, and what the answer must hold
     ("lst", "'lst'", "did you mean 'list'?"),
-    ("help", "'help'", "expected list, race, train, checkpoint, demo"),
+    ("help", "'help'", "expected list, race, train, profile, checkpoint, demo"),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),

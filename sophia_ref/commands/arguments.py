@@ -51,6 +51,17 @@ examples:
   sophia-ref train --resume out/train_sophia-g
 """
 
+PROFILE = """\
+Each layer of the model is timed while steps are taken, and compared with the
+least time that this machine needs for its flops and its bytes. It takes about
+ten seconds, with a large preset minutes; the machine should do nothing else.
+OPENBLAS_NUM_THREADS=1 in the environment shows what one thread does.
+
+examples:
+  sophia-ref profile
+  sophia-ref profile --preset 1m --batch-size 4 --optimizer adamw
+"""
+
 CHECKPOINT = """\
 example:
   sophia-ref checkpoint show out/train_sophia-g/step-00001000.ckpt
@@ -131,6 +142,12 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     where = "where files go (default: out/train_NAME, with a number if that is taken)"
     add("--output", metavar="FOLDER", help=where)
     add("--resume", metavar="FOLDER", help="go on with the training there; only --text may be given too, if it moved")
+
+    add = command("profile", "Show where the time of a training step goes: a table and a picture", PROFILE)
+    add("--preset", metavar="NAME", type=preset, default="100k", help="size of the model (default: %(default)s)")
+    add("--optimizer", metavar="NAME", type=learner, default="sophia-g", help="its name (default: %(default)s)")
+    add("--batch-size", metavar="N", type=integer(1), default=16, help="windows a step (default: %(default)s)")
+    add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
 
     add = command("checkpoint", "Print what is in a checkpoint", CHECKPOINT)
     add("action", metavar="show", type=one_of("an action", ("show",)))

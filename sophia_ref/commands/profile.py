@@ -1,0 +1,47 @@
+"""`sophia-ref profile`: the table of a training step, and how to read it."""
+
+from sophia_ref.profile import PASSES, Part, Profile
+
+HEADER = ("", "", "    µs", "  step", "Mflop", "   MB", "floor", "share")
+LEGEND = """\
+A layer is named by its function and its weights; those of all blocks are added.
+Mflop: of matrix products. MB: each input and each output once, the least there
+is to move. floor: the µs that the slower of the two takes at the rates above.
+share: of the time, what the floor explains.
+
+Why layers miss their floor
+  passes   NumPy reads and writes whole arrays in each operation: gelu, softmax,
+           layer norm and update cross memory many times. exp and tanh take
+           longer than it takes to move their argument.
+  narrow   BLAS is slower where rows or columns are few, as in a head's product.
+  calls    Each call of NumPy takes about a microsecond, however small its
+           arrays: the smaller the model, the more of its time.
+  waiting  Where BLAS has several threads, they wait for each other after every
+           product; OPENBLAS_NUM_THREADS=1 in the environment gives it one.
+A share beyond 100% is an array found in cache, or a machine busy when its rates
+were measured. Not attributed: interruptions by other programs, less what it
+costs to watch.
+"""
+
+
+def rows(profile: Profile) -> list[tuple[str, ...]]:
+    """The cells of HEADER, a line for each part, and below them what they add up to."""
+    counted = [part for part in profile.parts if profile.floor(part)]
+    whole = Part(
+        "whole step", "", profile.seconds, sum(part.flops for part in counted), sum(part.bytes for part in counted)
+    )
+    floor = sum(map(profile.floor, counted))
+    return [
+        *(_row(profile, part, profile.floor(part)) for part in profile.parts),
+        _row(profile, Part("not attributed", "", profile.unattributed), 0.0),
+        _row(profile, whole, floor),
+    ]
+
+
+def _row(profile: Profile, part: Part, floor: float) -> tuple[str, ...]:
+    name = part.name if part.direction != PASSES[1] else ""
+    cells = [name, part.direction, f"{1e6 * part.seconds:6.0f}", f"{part.seconds / profile.seconds:6.1%}"]
+    cells.append(f"{part.flops / 1e6:5.0f}" if part.flops else "")
+    if floor:
+        cells += [f"{round(part.bytes / 1e6, 3):5.3g}", f"{1e6 * floor:5.0f}", f"{floor / part.seconds:5.0%}"]
+    return tuple(cells + [""] * (len(HEADER) - len(cells)))
