@@ -1,0 +1,113 @@
+"""Basins: each start of the grid ends where a run of its own ends, although settled rows retire."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import sophia_ref as sr
+from sophia_ref.basins import DIVERGED, NOWHERE, SETTLED, basins, grid_of_starts, reach
+from toy_problems.landscapes import REGISTRY
+
+FIG2, HIMMELBLAU = REGISTRY["sophia_fig2"], REGISTRY["himmelblau"]
+SOPHIA = sr.Sophia(lr=0.2, beta1=0.5, beta2=0.5, gamma=0.2, every=2, estimator=sr.exact_diagonal)
+
+
+def test_starts_are_the_middles_of_the_cells_from_the_lower_left():
+    starts = grid_of_starts(FIG2, (4, 2))
+    assert starts.shape == (2, 4, 2)
+    np.testing.assert_allclose(starts[0, 0], [-1.1 + 2.6 / 8, -1 + 2.5])
+    np.testing.assert_allclose(starts[1, 3], [1.5 - 2.6 / 8, 9 - 2.5])
+
+
+def test_gradient_descent_with_small_steps_goes_down_its_own_side():
+    # dL/dx = 8 x (x - 1)(5.2 x + 3.4): each side of x = 0 has its minimum, (1, 4) and (-17/26, 4)
+    found = basins(FIG2, sr.GradientDescent(lr=0.01), (26, 5), steps=1500)
+    x = grid_of_starts(FIG2, (26, 5))[..., 0]
+    np.testing.assert_array_equal(found.end, np.where(x > 0, 0, 1))
+    assert found.shares() == {"minimum": 1.0, "saddle": 0.0, "maximum": 0.0, "nowhere": 0.0, "diverged": 0.0}
+
+
+def test_newton_ends_where_newtons_map_does():
+    # in x alone: x <- x - f'/f'' with f' = 41.6 x^3 - 14.4 x^2 - 27.2 x
+    found = basins(FIG2, sr.Newton(lr=1.0), (60, 3), steps=100)
+    x = grid_of_starts(FIG2, (60, 3))[..., 0]
+    for _ in range(100):
+        x = x - (41.6 * x**3 - 14.4 * x**2 - 27.2 * x) / (124.8 * x**2 - 28.8 * x - 27.2)
+    expected = np.select([abs(x - 1) < 1e-6, abs(x + 17 / 26) < 1e-6, abs(x) < 1e-6], [0, 1, 2], NOWHERE)
+    np.testing.assert_array_equal(found.end, expected)
+    assert {0, 1, 2} <= set(found.end.flat)
+    assert found.shares()["saddle"] == (expected == 2).mean()
+
+
+@pytest.mark.parametrize("opt", [SOPHIA, sr.Adam(lr=0.3), sr.SignGD(lr=0.05), sr.GradientDescent(lr=0.01)])
+def test_ends_and_steps_are_those_of_runs_that_nobody_retires(opt):
+    found = basins(HIMMELBLAU, opt, (9, 8), steps=150)
+    theta = grid_of_starts(HIMMELBLAU, (9, 8))
+    path = sr.run(HIMMELBLAU, opt, 150, theta).trajectory  # (151, 8, 9, 2)
+    index, distance = HIMMELBLAU.nearest(path)
+    place = np.where(distance <= reach(HIMMELBLAU), index, NOWHERE)
+    for at in np.ndindex(8, 9):
+        stays = place[(slice(None), *at)]
+        runs = np.flatnonzero(np.diff(stays, prepend=-9))  # where the place changes
+        lengths = np.diff([*runs, 151])
+        settled = [start for start, n in zip(runs, lengths, strict=True) if 0 <= stays[start] < 4 and n > SETTLED]
+        since = settled[0] if settled else runs[-1]
+        assert (found.end[at], found.steps[at]) == (stays[since], since)
+    assert len(np.unique(found.end)) >= 4
+
+
+def test_saddles_and_maxima_count_only_when_they_are_hit():
+    found = basins(HIMMELBLAU, sr.Newton(lr=1.0), (40, 40), steps=60)
+    assert {"minimum", "saddle", "maximum"} <= set(found.kinds.flat)
+    # a start within reach of a saddle, from which gradient descent slowly leaves, is not at the saddle
+    near = dataclasses.replace(FIG2, domain=((-0.02, 0.021), (3.98, 4.02)))
+    slow = basins(near, sr.GradientDescent(lr=0.01), (4, 4), steps=600)
+    assert slow.shares()["saddle"] == 0
+
+
+def test_paths_that_leave_are_diverged_and_those_without_rest_are_nowhere():
+    assert (basins(HIMMELBLAU, sr.GradientDescent(lr=1.0), (5, 4), steps=30).end == DIVERGED).all()
+    found = basins(HIMMELBLAU, sr.SignGD(lr=1.0), (5, 4), steps=30)
+    assert found.shares()["nowhere"] > 0.5
+    assert basins(HIMMELBLAU, sr.SignGD(lr=0.01), (2, 2), steps=1).shares()["nowhere"] == 1
+
+
+def test_many_critical_points_are_found_by_a_tree_as_by_a_loop():
+    rastrigin = REGISTRY["rastrigin"]
+    found = basins(rastrigin, sr.GradientDescent(lr=0.001), (30, 30), steps=400)
+    start, _ = rastrigin.nearest(grid_of_starts(rastrigin, (30, 30)))
+    np.testing.assert_array_equal(found.kinds, "minimum")
+    # a start nearest to a minimum goes to it
+    close = start < len(rastrigin.minima)
+    assert close.any()
+    np.testing.assert_array_equal(found.end[close], start[close])
+
+
+def test_noise_is_repeatable():
+    noisy = HIMMELBLAU.noisy(4.0)
+    a, b, c = (basins(noisy, SOPHIA, (6, 6), steps=60, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(a.steps, b.steps)
+    assert (a.steps != c.steps).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"landscape": lambda theta: theta.sum()}, TypeError, "basins: landscape must be a Landscape, as in toy_pro"),
+        ({"opt": "sophia"}, TypeError, "basins: opt must be an optimizer of sophia_ref, .* got 'sophia'"),
+        ({"opt": sr.Adam(lr=np.ones((4, 1)))}, TypeError, "basins: lr must be one number for all starts"),
+        ({"grid": 300}, TypeError, r"basins: grid must be a pair \(columns, rows\), got 300"),
+        ({"grid": (3, 0)}, ValueError, "basins: grid must be an integer >= 1, got 0"),
+        ({"steps": 0}, ValueError, "basins: steps must be an integer >= 1, got 0"),
+        ({"seed": -1}, ValueError, "basins: seed must be an integer >= 0, got -1"),
+    ],
+)
+def test_bad_input_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        basins(**({"landscape": FIG2, "opt": SOPHIA, "grid": (2, 2)} | arguments))
+
+
+def test_progress_counts_starts(capsys):
+    basins(FIG2, SOPHIA, (3, 3), steps=50, progress=True)
+    assert "9/9" in capsys.readouterr().err
