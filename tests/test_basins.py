@@ -73,6 +73,15 @@ def test_paths_that_leave_are_diverged_and_those_without_rest_are_nowhere():
     assert basins(HIMMELBLAU, sr.SignGD(lr=0.01), (2, 2), steps=1).shares()["nowhere"] == 1
 
 
+def test_a_loss_that_is_not_a_number_is_divergence():
+    def surface(x, y):
+        return x - np.log(x) + (y - 4) ** 2 / 2  # no number for x < 0, where the derivative 1 - 1/x has one
+
+    half = dataclasses.replace(FIG2, surface=surface)
+    found = basins(half, sr.GradientDescent(lr=0.1), (10, 2), steps=50)
+    np.testing.assert_array_equal(found.end == DIVERGED, grid_of_starts(half, (10, 2))[..., 0] < 0)
+
+
 def test_many_critical_points_are_found_by_a_tree_as_by_a_loop():
     rastrigin = REGISTRY["rastrigin"]
     found = basins(rastrigin, sr.GradientDescent(lr=0.001), (30, 30), steps=400)
