@@ -5,6 +5,11 @@
 Whatever happens to x happens to first order in eps to dx as well. Nothing is remembered, so writing in place is exact:
 both parts are overwritten. A Dual may be a view of another Dual, exactly as an ndarray may; for that, value and tangent
 always have the same memory layout, so that an operation gives a view of both or a copy of both.
+
+A buffer, such as np.full_like(x, 2.0), is a constant until something that varies is written into it or into a view of
+it, and so is what is computed from constants alone. The rules see constants as None and give them no term at all: with
+tangents of zeros, the exponent in x ** np.full_like(x, 2.0) would add 0 log x, which is NaN for negative x. A tangent
+that merely happens to be zero is kept: sqrt(x^2) at 0 gives 0 / 0 = NaN, as there is no derivative.
 """
 
 import operator
@@ -15,35 +20,46 @@ import numpy as np
 from sophia_ref.autodiff.dispatch import RULES, Box, astype, call, check_real, strip
 
 ZERO = 0.0  # the tangent of a constant
+VARIES = [True]  # Dual.varies of what is no buffer
 
 
 class Dual(Box):
     """An array and its tangent, both of one shape, dtype and memory layout, at one level of differentiation."""
 
-    __slots__ = ("tangent",)
+    __slots__ = ("tangent", "varies")
     buffers = ", or write into a buffer made with np.empty_like(x, shape=...), where x is the array differentiated"
 
-    def __init__(self, value: Any, tangent: Any, level: int) -> None:
+    def __init__(self, value: Any, tangent: Any, level: int, varies: list[bool] = VARIES) -> None:
         self.value, self.tangent, self.level = value, tangent, level
+        self.varies = varies  # [False] while it is a constant; one list for a buffer and all its views
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Dual":
         check_real(fun, y)
-        tangents = [None] * len(args)
+        tangents, varies = [None] * len(args), None
         for i in boxed:
-            tangents[i] = args[i].tangent
+            if args[i].varies[0]:
+                tangents[i], varies = args[i].tangent, VARIES
+        if varies is None:  # nothing but constants: a new one, or a view of one
+            viewed = [i for i in boxed if np.may_share_memory(strip(y), strip(values[i]))]
+            if not viewed:
+                return constant(y, self.level)
+            tangents[viewed[0]], varies = args[viewed[0]].tangent, args[viewed[0]].varies
         dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
         if dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
-        return Dual(y, alike(dy, y), self.level)
+        return Dual(y, alike(dy, y), self.level, varies)
 
-    def parts(self, other: Any) -> tuple[Any, Any]:
-        """Value and tangent of `other` at this level; a constant's tangent is zero."""
+    def taking(self, other: Any) -> tuple[Any, Any]:
+        """Value and tangent of what is about to be written into self, which varies from then on if `other` does."""
         if isinstance(other, Dual) and other.level == self.level:
-            return other.value, other.tangent
+            if other.varies[0]:
+                self.varies[0] = True
+                return other.value, other.tangent
+            return other.value, ZERO
         return other, ZERO
 
     def assign(self, index: Any, value: Any) -> None:
-        self.value[index], self.tangent[index] = self.parts(value)
+        self.value[index], self.tangent[index] = self.taking(value)
 
     # +=, -= and *= without the temporary arrays of the general way (y = x + other, then x[...] = y). A NumPy scalar is
     # immutable: there they make a new one.
@@ -55,7 +71,7 @@ class Dual(Box):
         return call(operator.sub, self, other) if self.is_scalar() else self.shift(operator.isub, other)
 
     def shift(self, change: Any, other: Any) -> "Dual":
-        value, tangent = self.parts(other)
+        value, tangent = self.taking(other)
         self.value = change(self.value, value)
         if tangent is not ZERO:
             self.tangent = change(self.tangent, tangent)
@@ -65,9 +81,11 @@ class Dual(Box):
         """x c and dx c + x dc."""
         if self.is_scalar():
             return call(operator.mul, self, other)
-        value, tangent = self.parts(other)
+        varied = self.varies[0]
+        value, tangent = self.taking(other)
         cross = None if tangent is ZERO else self.value * tangent
-        self.tangent *= value
+        if varied:
+            self.tangent *= value
         if cross is not None:
             self.tangent += cross
         self.value *= value
@@ -77,7 +95,7 @@ class Dual(Box):
         return isinstance(strip(self), np.generic)
 
     def accumulate_at(self, ufunc: Any, index: Any, operand: Any) -> None:
-        value, tangent = self.parts(operand)
+        value, tangent = self.taking(operand)
         ufunc.at(self.value, index, value)
         ufunc.at(self.tangent, index, tangent)
 
@@ -95,8 +113,14 @@ def alike(dy: Any, y: Any) -> Any:
 
 
 def buffer_like(make: Any, x: Any, args: Any, kwargs: Any) -> Any:
-    """np.empty_like(x) and its kin: a fresh buffer, which holds tangents where x is a Dual. Of a Var, a plain array."""
+    """np.empty_like(x) and its kin: a fresh buffer, which takes tangents where x is a Dual. Of a Var, a plain array."""
     inside = make(x.value, *args, **kwargs)
     if isinstance(x, Dual) and np.issubdtype(inside.dtype, np.floating):
-        return Dual(inside, np.zeros_like(inside), x.level)
+        return constant(inside, x.level)
     return inside
+
+
+def constant(y: Any, level: int) -> Dual:
+    """y with tangent zero, into which a variable may be written later."""
+    zero = y.dtype.type(0) if isinstance(strip(y), np.generic) else np.zeros_like(y)
+    return Dual(y, alike(zero, y), level, [False])

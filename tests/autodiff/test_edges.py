@@ -778,6 +778,123 @@ def test_buffers_that_are_overwritten_later_change_no_hessian_vector_product(mak
     np.testing.assert_allclose(sr.jvp(sr.grad(loss), x, v)[0], sr.grad(loss)(x), rtol=1e-15)
 
 
+def filled(x):
+    n = np.empty_like(x)
+    n.fill(1.0)
+    n[...] = 2.0 * n
+    return n
+
+
+def filled_through_a_view(x):
+    n = np.zeros_like(x, shape=(2, 3))
+    n.T[:, 0] += 2.0
+    n *= 1.0
+    return n[0].copy()
+
+
+CONSTANTS = {
+    "full_like": lambda x: np.full_like(x, 2.0),
+    "zeros_like + 2": lambda x: np.zeros_like(x) + 2.0,
+    "ones_like + ones_like": lambda x: np.ones_like(x) + np.ones_like(x),
+    "an entry": lambda x: np.full_like(x, 2.0)[0],
+    "filled": filled,
+    "filled through a view": filled_through_a_view,
+    "joined": lambda x: np.concatenate([np.full_like(x, 2.0), np.ones_like(x)])[:3],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("make", CONSTANTS.values(), ids=CONSTANTS)
+def test_a_buffer_that_holds_constants_is_a_constant(make):
+    x = np.array([-1.5, 0.0, 2.0])
+    value, slope = sr.jvp(lambda x: x ** make(x), x, v3)  # as an exponent that varied, it would have slope log -1.5
+    np.testing.assert_array_equal(value, x**2)
+    np.testing.assert_array_equal(slope, 2 * x * v3)
+    np.testing.assert_array_equal(sr.hvp(lambda x: np.sum(x ** make(x)), x, v3), 2 * v3)
+    third = sr.jvp(lambda x: sr.jvp(lambda x: sr.jvp(lambda x: x ** (1 + make(x)), x, v3)[1], x, v3)[1], x, v3)[1]
+    np.testing.assert_array_equal(third, 6 * v3 * v3 * v3)
+
+    for f in (np.sqrt, np.log1p, np.linalg.norm):  # where infinite slopes would meet the tangent zero
+        result, tangent = sr.jvp(lambda x, f=f: x * f(make(x) - 2 * (f is not np.log1p)), x, v3)
+        np.testing.assert_array_equal(result, x * f(make(np.ones(3)) - 2 * (f is not np.log1p)))
+        np.testing.assert_array_equal(tangent, v3 * f(make(np.ones(3)) - 2 * (f is not np.log1p)))
+    value, tangent = sr.jvp(lambda x: np.sum(np.sqrt(make(x) - 2.0)), x, v3)
+    assert type(value) is type(tangent) is np.float64
+    assert (value, tangent) == (0.0, 0.0)
+
+
+def write_entry(n, x):
+    n[0] = x[1]
+
+
+def write_through_a_view(n, x):
+    n[::-1][-1] = x[1]
+
+
+def write_through_an_older_view(n, x):
+    n[:1] += x[1:2] - n[:1]
+
+
+def write_by_times(n, x):
+    n *= x * 2.0
+
+
+def write_at(n, x):
+    np.add.at(n, [0, 0], x[:2])
+
+
+def write_out_of(n, x):
+    np.exp(x, out=n)
+
+
+@pytest.mark.parametrize("write", [
+    write_entry, write_through_a_view, write_through_an_older_view, write_by_times, write_at, write_out_of,
+])  # fmt: skip
+@pytest.mark.parametrize("view", [lambda n: n, lambda n: n[:], lambda n: n.reshape(1, 3)[0], lambda n: n[::-1][::-1]])
+@pytest.mark.parametrize("way", ["write the buffer, use the view", "write the view, use the buffer"])
+def test_a_buffer_that_a_variable_is_written_into_is_none(write, view, way):
+    def f(x):
+        n = np.full_like(x, 2.0)
+        other = view(n)  # before the write
+        before = n * 1.0
+        written, used = (n, other) if way.startswith("write the buffer") else (other, n)
+        write(written, x)
+        return x**used + before
+
+    steps = [(f(x3 + h * v3) - f(x3 - h * v3)) / (2 * h) for h in (1e-3, 5e-4)]
+    expected = (4 * steps[1] - steps[0]) / 3
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1], expected, rtol=1e-9)
+    inner = sr.jvp(lambda x: sr.jvp(f, x, np.ones(3))[1], x3, v3)[1]
+    steps = [(sr.jvp(f, x3 + h * v3, np.ones(3))[1] - sr.jvp(f, x3 - h * v3, np.ones(3))[1]) for h in (1e-3, 5e-4)]
+    np.testing.assert_allclose(inner, (8 * steps[1] - steps[0]) / 6e-3, rtol=1e-8, atol=1e-8)
+
+
+def test_a_constant_made_infinite_has_no_tangent_left_when_a_variable_joins_it():
+    def f(x):
+        n = np.ones_like(x)
+        n *= -np.inf
+        n[0] = x[0]
+        return np.exp(n)
+
+    np.testing.assert_array_equal(sr.jvp(f, x3, v3)[1], [np.exp(x3[0]) * v3[0], 0, 0])
+
+
+def test_a_number_of_a_constant_buffer_can_be_added_to_and_a_copy_written_into():
+    def f(x):
+        n = np.zeros_like(x)
+        total = n[0]
+        total += x[1]
+        fresh = n.copy()
+        fresh[1:] = x[1:]
+        scalar = np.zeros_like(x, shape=()).copy()
+        scalar[...] = x[2]
+        return total * fresh * scalar
+
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1][0], 0.0)
+    steps = [(f(x3 + h * v3) - f(x3 - h * v3)) / (2 * h) for h in (1e-3, 5e-4)]
+    np.testing.assert_allclose(sr.jvp(f, x3, v3)[1], (4 * steps[1] - steps[0]) / 3, rtol=1e-9)
+
+
 def test_a_read_only_argument_is_not_copied_and_another_one_is():
     seen = []
 
