@@ -111,6 +111,7 @@ def test_a_training_that_was_killed_ends_as_one_that_was_not(capsys, book):
     whole = outcome(capsys.readouterr().out)
     process = subprocess.Popen([*COMMAND, *argv, "--output", "cut"], stdout=subprocess.DEVNULL)
     while not Path("cut/step-00000500.ckpt").exists():
+        assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=30)
