@@ -352,7 +352,7 @@ CONSTANTS |= {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isclose, np.allclose,
     np.array_equal, np.isfinite, np.isnan, np.isinf, np.signbit, np.logical_and, np.logical_or, np.logical_not,
     np.logical_xor, np.any, np.all,
-    np.sign, np.heaviside, np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.floor_divide,
+    np.sign, np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.floor_divide,
     np.argmax, np.argmin, np.argsort, np.searchsorted, np.nonzero, np.flatnonzero, np.count_nonzero,
     np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.isrealobj,
 }

@@ -275,6 +275,14 @@ def test_sqrt_at_zero_has_infinite_slope_with_numpys_warning():
         assert sr.grad(np.sqrt)(0.0) == np.inf
 
 
+def test_heaviside_has_slope_one_in_its_value_at_zero_and_none_elsewhere():
+    steps = np.array([-1.0, 0.0, 2.0, 0.0])
+    np.testing.assert_array_equal(both(lambda b: np.sum(np.heaviside(steps, b)), np.ones(4)), [0, 1, 0, 1])
+    assert both(lambda b: np.sum(np.heaviside(steps, b)), 0.5) == 2.0
+    np.testing.assert_array_equal(both(lambda p: np.heaviside(p[0], p[1]), np.array([0.0, 0.5])), [0, 1])
+    assert sr.hvp(lambda b: np.heaviside(0.0, b) ** 2, 0.5, 1.0) == 2.0
+
+
 def test_powers_of_zero():
     assert both(lambda x: x**0, 0.0) == 0.0
     assert both(lambda x: x**0.0, 0.0) == 0.0

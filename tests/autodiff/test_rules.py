@@ -95,6 +95,9 @@ case(operator.matmul, lambda x: [[1.0, 2.0, 3.0]] @ x, some(3))
 for c, a, b in [((3,), (3,), (3,)), ((2, 3), (), (3,)), ((2, 1), (3,), (1, 1)), ((), (2,), (2,)), ((0,), (1,), ())]:
     mask = some(*c) > 0
     case(np.where, lambda x, y, mask=mask: np.where(mask, x, y), some(*a), some(*b))
+for shape in [(), (3,), (2, 1)]:
+    case(np.heaviside, lambda b: np.heaviside(np.int8([-1, 0, 2]), b), some(*shape))
+    case(np.heaviside, lambda a, b: np.heaviside(a, b) * np.heaviside(a * 0.0, b), some(3), some(*shape))
 for bounds in [(-0.5, 0.5), (-0.5, None), (None, 0.5)]:
     case(np.clip, np.clip, some(2, 4), *bounds)
 case(np.clip, lambda a, low, high: np.clip(a, low, high), some(2, 3), some(3) - 0.7, some(2, 1) + 0.7)

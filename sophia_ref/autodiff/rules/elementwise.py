@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import LATE, OPERATORS, RULES, call, strip
+from sophia_ref.autodiff.dispatch import LATE, OPERATORS, RULES, Box, call, strip
 from sophia_ref.autodiff.rules.kinds import Array, composite, elementwise, over_length
 
 LN2, LN10 = math.log(2.0), math.log(10.0)
@@ -119,3 +119,10 @@ def _(a: Array, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: A
 @composite(np.where)
 def _(condition: Array, *branches: Array) -> Any:
     return call(np.where, condition, *branches) if branches else np.nonzero(strip(condition))
+
+
+@composite(np.heaviside)
+def _(x1: Array, x2: Array) -> Array:
+    """x2 where x1 is 0; the step itself is flat."""
+    step = np.heaviside(strip(x1), strip(x2))
+    return np.where(strip(x1) == 0, x2, step) if isinstance(x2, Box) else step
