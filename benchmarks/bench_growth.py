@@ -3,8 +3,8 @@
     python benchmarks/bench_growth.py [--output growth.png]
 
 Every measurement is a process of its own, one thread, so that memory is that of one model: the most the process held
-during the gradients, less what it held before the first (needs Linux). An exponent is the slope of a straight line
-through the logarithms of all sizes.
+during the gradients, less what it held before the first, and after one of a tiny model (needs Linux). An exponent is
+the slope of a straight line through the logarithms of all sizes.
 """
 
 import argparse
@@ -44,8 +44,8 @@ def held(what):
         return 1024 * next(int(line.split()[1]) for line in file if line.startswith(what))
 
 
-def one(side, batch, context, width, heads, layers):
-    """Print the median seconds of a gradient and the bytes that it took."""
+def gradient_of(side, batch, context, width, heads, layers):
+    """A function without arguments that computes the gradient of a model of this shape."""
     model, rng = model_of(context, width, heads, layers), np.random.default_rng(0)
     theta, (tokens, targets) = model.init(rng), rng.integers(VOCAB, size=(2, batch, context))
     theta.flags.writeable = False  # so that no derivative copies it
@@ -54,13 +54,16 @@ def one(side, batch, context, width, heads, layers):
 
         twin = gpt_twins.Torch(model, theta, tokens, targets, theta)
         twin.torch.set_num_threads(1)
-        gradient = twin.explicit
-    else:
-        import sophia_ref as sr
+        return twin.explicit
+    import sophia_ref as sr
 
-        def gradient():
-            return sr.grad(lambda theta: model.loss(theta, (tokens, targets)))(theta)
+    return lambda: sr.grad(lambda theta: model.loss(theta, (tokens, targets)))(theta)
 
+
+def one(side, *shape):
+    """Print the median seconds of a gradient and the bytes that it took."""
+    gradient_of(side, 1, 8, 16, 2, 1)()  # loads libraries and buffers that no model adds to
+    gradient = gradient_of(side, *shape)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the most that was held starts from here
     before, seconds = held("VmRSS"), []

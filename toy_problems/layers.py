@@ -54,15 +54,15 @@ def norm_linear_forward(x: Array, gain: Array, w: Array) -> Any:
     variance = np.vecdot(n, n) / width  # (B, T)
     scale = 1 / np.sqrt(variance + EPS)  # (B, T)
     n *= scale[..., None]
-    y, product = linear_forward(n, gain[:, None] * w)  # (B, T, D) -> (B, T, E)
-    return y, (scale, gain, w, product)
+    y, _ = linear_forward(n, gain[:, None] * w)  # (B, T, D) -> (B, T, E)
+    return y, (n, scale, gain, w)
 
 
 def norm_linear_backward(saved: Any, y_bar: Array) -> Any:
     # W_bar = gain * (n^T y_bar)        gain_bar = the sum of W (n^T y_bar) over each row
-    scale, gain, w, product = saved
-    n, width = product[0], len(gain)
-    n_bar, scaled_w_bar = linear_backward(product, y_bar)  # (B, T, D), (D, E)
+    n, scale, gain, w = saved
+    width = len(gain)
+    n_bar, scaled_w_bar = linear_backward((n, gain[:, None] * w), y_bar)  # (B, T, D), (D, E)
     # x_bar = (n_bar - mean(n_bar) - n mean(n n_bar)) / sqrt(var + eps)
     x_bar = n * (np.vecdot(n, n_bar) / -width)[..., None]  # (B, T, D)
     x_bar += n_bar
