@@ -132,6 +132,7 @@ def test_a_memory_order_that_depends_on_the_array_is_refused_on_the_way_back():
             sr.grad(lambda x, f=f: np.sum(f(x)))(x3)
 
 
+@pytest.mark.filterwarnings("ignore:Cannot convert float64 safely:DeprecationWarning")  # NumPy 2.5, of what is refused
 def test_a_setting_that_carries_a_derivative_is_refused():
     with pytest.raises(TypeError, match=r"numpy\.triu: only its first argument has a derivative"):
         sr.jvp(lambda x: np.triu(x * M, 0 * x[0]), x3, x3)

@@ -9,7 +9,7 @@ from sophia_ref.autodiff.dispatch import COMPOSITES, RULES, UFUNC_METHODS, call,
 from sophia_ref.autodiff.rules.kinds import Array, Axis, as_tuple, composite, general, linear, over_length
 
 
-def expand(g: Array, axis: Axis, keepdims: bool, ndim: int) -> Array:
+def expand(g: Array, axis: Axis, keepdims: Any, ndim: int) -> Array:
     """Give a reduction's result its axes back, with length 1."""
     if keepdims or g.ndim == ndim:
         return g
@@ -24,11 +24,11 @@ def count(x: Array, axis: Axis) -> int:
 # -- sums --------------------------------------------------------------------------------------------------------------
 
 
-def sum_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def sum_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     return np.broadcast_to(expand(g, axis, keepdims, x.ndim), x.shape)
 
 
-def mean_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def mean_transpose(g: Array, x: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     return sum_transpose(g / count(x, axis), x, axis, keepdims=keepdims)
 
 
@@ -52,37 +52,37 @@ def spread(x: Array, axis: Axis, ddof: float) -> Array:
 
 
 def var_tangent(
-    tangents: Any, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False
+    tangents: Any, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: Any = False
 ) -> Array:
     """var = sum (x - mean)^2 / (n - ddof); the mean's own change has no effect, as the residuals sum to 0."""
     return np.sum(2 * spread(x, axis, ddof) * tangents[0], axis=axis, keepdims=keepdims)
 
 
 def var_cotangent(
-    i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False
+    i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: Any = False
 ) -> Array:
     return expand(g, axis, keepdims, x.ndim) * (2 * spread(x, axis, ddof))
 
 
 def std_tangent(
-    tangents: Any, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False
+    tangents: Any, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: Any = False
 ) -> Array:
     """std = sqrt(var)."""
     return over_length(np.sum(spread(x, axis, ddof) * tangents[0], axis=axis, keepdims=keepdims), y)
 
 
 def std_cotangent(
-    i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: bool = False
+    i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, ddof: float = 0, keepdims: Any = False
 ) -> Array:
     return expand(over_length(g, y), axis, keepdims, x.ndim) * spread(x, axis, ddof)
 
 
-def euclidean_tangent(tangents: Any, y: Array, x: Array, ord: Any, axis: Axis, keepdims: bool) -> Array:
+def euclidean_tangent(tangents: Any, y: Array, x: Array, ord: Any, axis: Axis, keepdims: Any) -> Array:
     """The root of the sum of squares."""
     return over_length(np.sum(x * tangents[0], axis=axis, keepdims=keepdims), y)
 
 
-def euclidean_cotangent(i: int, g: Array, y: Array, x: Array, ord: Any, axis: Axis, keepdims: bool) -> Array:
+def euclidean_cotangent(i: int, g: Array, y: Array, x: Array, ord: Any, axis: Axis, keepdims: Any) -> Array:
     return expand(over_length(g, y), axis, keepdims, x.ndim) * x
 
 
@@ -92,7 +92,7 @@ RULES[np.linalg.norm] = general(euclidean_tangent, euclidean_cotangent)
 
 
 @composite(np.linalg.norm)
-def _(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Array:
+def _(x: Array, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Array:
     axes = tuple(range(x.ndim)) if axis is None else as_tuple(axis)
     if ord is None or (ord == 2 and len(axes) == 1) or (ord == "fro" and len(axes) == 2):
         return call(np.linalg.norm, x, ord, axis, keepdims)
@@ -117,17 +117,17 @@ def _(x: Array, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Ar
 # -- extremes ----------------------------------------------------------------------------------------------------------
 
 
-def share_of_extreme(y: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
+def share_of_extreme(y: Array, x: Array, axis: Axis, keepdims: Any) -> Array:
     """1 at the extreme along the axis, 1/n at each of n that tie, 0 elsewhere."""
     chosen = x == expand(y, axis, keepdims, x.ndim)
     return chosen / chosen.sum(axis=axis, keepdims=True)
 
 
-def extreme_tangent(tangents: Any, y: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def extreme_tangent(tangents: Any, y: Array, x: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     return np.sum(tangents[0] * share_of_extreme(y, x, axis, keepdims), axis=axis, keepdims=keepdims)
 
 
-def extreme_cotangent(i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def extreme_cotangent(i: int, g: Array, y: Array, x: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     return expand(g, axis, keepdims, x.ndim) * share_of_extreme(y, x, axis, keepdims)
 
 
@@ -136,11 +136,11 @@ COMPOSITES[np.amax], COMPOSITES[np.amin] = np.max, np.min
 
 
 @composite(np.ptp)
-def _(a: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def _(a: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     return np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims)
 
 
-def logsumexp(x: Array, axis: Axis = 0, keepdims: bool = False) -> Array:
+def logsumexp(x: Array, axis: Axis = 0, keepdims: Any = False) -> Array:
     largest = np.max(strip(x), axis=axis, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
     total = np.log(np.sum(np.exp(x - largest), axis=axis, keepdims=True)) + largest
@@ -165,7 +165,7 @@ UFUNC_METHODS.update(
 
 
 @composite(np.prod)
-def _(a: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+def _(a: Array, axis: Axis = None, *, keepdims: Any = False) -> Array:
     """Products of halves, so that zeros among the factors are no special case: no division by a."""
     axes = tuple(range(a.ndim)) if axis is None else as_tuple(axis)
     result_shape = np.sum(np.empty(a.shape), axis=axis, keepdims=keepdims).shape
