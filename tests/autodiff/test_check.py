@@ -112,9 +112,97 @@ def test_a_function_that_writes_into_its_argument_is_refused_at_first_order():
         sr.check_grads(f, x3, order=1)
 
 
-def test_a_kink_within_the_step_of_the_differences_is_caught():
-    with pytest.raises(AssertionError):
-        sr.check_grads(np.abs, np.array([1e-5, 1.0]), order=1)
+EXTREMES = {  # f, f', f'', and the points
+    "log": (np.log, lambda x: 1 / x, lambda x: -1 / x**2, [1e-3, 1e-6, 1e-9, 1e6, np.array([1e-3, 1.0])]),
+    "sin": (np.sin, np.cos, lambda x: -np.sin(x), [1e6, -1e6, 1e4, 1e-6]),
+    "sqrt": (np.sqrt, lambda x: 0.5 / np.sqrt(x), lambda x: -0.25 * x**-1.5, [1e-3, 1e-8, 1e8]),
+    "reciprocal": (np.reciprocal, lambda x: -(x**-2), lambda x: 2 * x**-3, [1e-3, 1e-6, 1e3]),
+    "square": (np.square, lambda x: 2 * x, lambda x: 2.0 + 0 * x, [1e-4, 1e8]),
+    "steep sine": (
+        lambda x: np.sin(1e5 * x), lambda x: 1e5 * np.cos(1e5 * x), lambda x: -1e10 * np.sin(1e5 * x), [0.0, 0.3],
+    ),
+    "steep step": (
+        lambda x: np.tanh(1e4 * x), lambda x: 1e4 / np.cosh(1e4 * x) ** 2,
+        lambda x: -2e8 * np.tanh(1e4 * x) / np.cosh(1e4 * x) ** 2, [1e-5, 3e-4],
+    ),
+}  # fmt: skip
+AT_EXTREMES = [(name, x) for name, (_, _, _, points) in EXTREMES.items() for x in points]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "x"), AT_EXTREMES, ids=str)
+def test_right_derivatives_pass_at_extreme_points(name, x):
+    sr.check_grads(EXTREMES[name][0], x, order=2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1.001, 0.999, 0.0])
+@pytest.mark.parametrize(("name", "x"), AT_EXTREMES, ids=str)
+def test_and_wrong_ones_are_caught_there(name, x, factor):
+    f, slope, curvature, _ = EXTREMES[name]
+    off = sr.primitive(lambda x: (f(x), x), lambda x, y_bar: (factor * slope(x) * y_bar,))
+    with pytest.raises(AssertionError, match="the reverse derivative is wrong"):
+        sr.check_grads(off, x, order=1)
+
+    derivative = sr.primitive(lambda x: (slope(x), x), lambda x, y_bar: (factor * curvature(x) * y_bar,))
+    right_once = sr.primitive(lambda x: (f(x), x), lambda x, y_bar: (derivative(x) * y_bar,))
+    sr.check_grads(right_once, x, order=1)
+    if np.any(curvature(x) != 0):
+        with pytest.raises(AssertionError, match=r"x -> J\^T w of .*: the reverse derivative is wrong"):
+            sr.check_grads(right_once, x, order=2)
+
+
+def test_so_do_matrices_that_are_nearly_singular_and_points_where_the_function_is_nan_fail():
+    sr.check_grads(np.linalg.cholesky, np.diag([1e-5, 1.0]))
+    with pytest.raises(AssertionError, match="off by nan"):
+        sr.check_grads(lambda x: np.where(x < 0, np.nan * x, x), np.array([-1.0, 1.0]))
+
+
+def test_the_step_is_chosen_for_each_coordinate():
+    x = np.array([1e-6, 1e6, 1.0, 0.0])
+    pick, scale = np.arange(4), np.array([1e-6, 1.0, 1.0, 1e3])
+
+    def f(x):
+        return scale * np.stack([np.log(x[0]), np.sin(x[1]), np.exp(x[2]), np.tanh(x[3])])
+
+    sr.check_grads(f, x)
+    for i in pick:
+        off = np.where(pick == i, 1.001, 1.0)
+        wrong = sr.primitive(
+            lambda x: (f(x), x), lambda x, y_bar, off=off: (off * sr.vjp(f, x)[1](np.ones(4)) * y_bar,)
+        )
+        with pytest.raises(AssertionError, match="reverse"):
+            sr.check_grads(lambda x, wrong=wrong, i=i: wrong(x)[i], x, order=1)
+
+
+def test_a_noise_that_keeps_the_differences_from_settling_does_no_harm_below_the_tolerance():
+    for x in np.linspace(1e-6, 2e-6, 20):
+        sr.check_grads(lambda x: np.log(x) + 1e-9 * np.sign(np.sin(1e13 * x)), x, order=1)
+
+
+@pytest.mark.parametrize("distance", [1e-5, 1e-7, 1e-10])
+def test_a_kink_nearby_is_stepped_around(distance):
+    sr.check_grads(np.abs, np.array([distance, 1.0, -distance]))
+    sr.check_grads(lambda x: np.abs(x - 1.0), 1.0 + distance)
+
+
+def test_small_steps_do_not_loosen_the_check():
+    off = sr.primitive(lambda x: (np.abs(x), x), lambda x, y_bar: (1.001 * np.sign(x) * y_bar,))
+    for distance in (1e-11, 1e-9, 1e-5):
+        with pytest.raises(AssertionError, match=r"the reverse derivative is wrong: off by 0\.001, more than"):
+            sr.check_grads(off, distance, order=1)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4, 1e5])
+def test_steps_too_small_to_change_a_large_value_are_not_taken_for_derivative_zero(offset):
+    frozen = sr.primitive(lambda x: (offset + np.abs(sr.stop_gradient(x) - 3e-9), None), lambda _, y_bar: (0 * y_bar,))
+    with pytest.raises(AssertionError, match="derivative is wrong"):
+        sr.check_grads(frozen, 0.0, order=1)
+
+
+def test_a_kink_within_the_smallest_step_fails_with_the_doubt_about_the_differences():
+    with pytest.raises(AssertionError, match=r"central differences, which are uncertain by \d"):
+        sr.check_grads(np.abs, np.array([1e-14, 1.0]), order=1)
 
 
 @pytest.mark.parametrize("x", [np.float32([1.0, 2.0]), {"a": x3}, np.float32(1.0)])
