@@ -1,6 +1,7 @@
 """grad, jvp, vjp, hvp, hessian: what people call.
 
-Each works for f of one array, or of a dict of arrays: x, v and the results then have the same keys.
+Each works for f of one array, or of a dict of arrays, which may hold dicts in turn: x, v and the results then have the
+same keys.
 """
 
 from collections.abc import Callable
@@ -83,13 +84,14 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def value_and_grad(f: Function, argnum: int = 0) -> Function:
     """The function (x, *args) -> (f, gradient of f with respect to argument number `argnum`), for scalar f."""
-
+    if not callable(f):
+        raise TypeError(f"grad: f must be a function, got {f!r}")
     if isinstance(argnum, bool) or not isinstance(argnum, Integral):
         raise TypeError(f"grad: argnum must be one integer, got {argnum!r}; for several arguments, pass a dict of them")
 
     def both(*args: Any) -> tuple[Any, Any]:
         if not 0 <= argnum < len(args):
-            raise ValueError(f"grad: argnum must be the number of an argument, 0 to {len(args) - 1}, got {argnum}")
+            raise ValueError(f"grad: argnum must number one of the {len(args)} arguments, from 0; got {argnum}")
         x = checked("grad", args[argnum])
         value, pullback = vjp(lambda x: f(*args[:argnum], x, *args[argnum + 1 :]), x) if len(args) > 1 else vjp(f, x)
         if np.shape(value) != ():
@@ -161,7 +163,8 @@ def hessian_diag(f: Function) -> Function:
 
 
 def stop_gradient(x: Any) -> Any:
-    """x as a constant: its plain value, of the same shape and dtype, under all levels of differentiation.
+    """x as a constant: its plain value, of the same shape and dtype, under all levels of differentiation. Of a dict,
+    list or tuple, that of every entry.
 
     For labels drawn from a model's own predictions, where `z + noise` would carry the derivative of z along. An array
     comes back read-only, as it is the one that the derivative needs; copy it to write into it. A plain array, or a
@@ -170,13 +173,15 @@ def stop_gradient(x: Any) -> Any:
     >>> grad(lambda x: x * stop_gradient(x))(3.0)
     np.float64(3.0)
     """
-    return locked(strip(x))
+    if isinstance(x, dict):
+        return {key: stop_gradient(value) for key, value in x.items()}
+    return type(x)(map(stop_gradient, x)) if type(x) in (list, tuple) else locked(strip(x))
 
 
 def each(fun: Callable[..., Any], x: Any, *others: Any) -> Any:
-    """fun(x, *others), or of every entry where they are dicts."""
+    """fun(x, *others), or of every entry where they are dicts, of arrays or of dicts again."""
     if isinstance(x, dict):
-        return {key: fun(value, *(other[key] for other in others)) for key, value in x.items()}
+        return {key: each(fun, value, *(other[key] for other in others)) for key, value in x.items()}
     return fun(x, *others)
 
 

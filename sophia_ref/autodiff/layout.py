@@ -23,10 +23,13 @@ class Layout:
     array([6., 7., 8.])
 
     Attributes: `shapes` (name -> shape), `slices` (name -> slice of the last axis of theta), `size` P.
-    Raises ValueError for no tensors at all, and for a shape that is not a tuple of non-negative integers.
+    Raises TypeError for shapes that are no dict, ValueError for no tensors at all, and for a shape that is not a tuple
+    of non-negative integers.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not isinstance(shapes, Mapping):
+            raise TypeError(f"Layout: shapes must be a dict of names and shapes, got {shapes!r}")
         if not shapes:
             raise ValueError("Layout: shapes must name at least one tensor, got none")
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -54,18 +57,22 @@ class Layout:
         """theta (..., P) -> {name: tensor (..., *shape)}, views of theta where it is a plain array. Its backward packs,
         once.
 
-        Raises ValueError if the last axis of theta is not P long.
+        Raises TypeError if theta is no array, ValueError if its last axis is not P long.
         """
-        if not hasattr(theta, "shape") or theta.shape[-1:] != (self.size,):
+        if not hasattr(theta, "shape"):
+            raise TypeError(f"Layout.unpack: theta must be an array, got a {type(theta).__name__}")
+        if theta.shape[-1:] != (self.size,):
             raise ValueError(f"Layout.unpack: theta must have shape (..., {self.size}), got shape {np.shape(theta)}")
         return dict(zip(self.shapes, self._split(theta), strict=True))
 
     def pack(self, tensors: Mapping[str, Any]) -> Any:
         """{name: tensor (..., *shape)} -> theta (..., P), the inverse of `unpack`.
 
-        Raises ValueError for a missing or unknown name, for a tensor whose shape does not end in the layout's, and for
-        tensors whose leading axes differ.
+        Raises TypeError if `tensors` is no dict, ValueError for a missing or unknown name, for a tensor whose shape
+        does not end in the layout's, and for tensors whose leading axes differ.
         """
+        if not isinstance(tensors, Mapping):
+            raise TypeError(f"Layout.pack: tensors must be a dict of names and arrays, got a {type(tensors).__name__}")
         if set(tensors) != set(self.shapes):
             raise ValueError(f"Layout.pack: tensors must be named {sorted(self.shapes)}, got {sorted(tensors)}")
         flat, leads = [], {}

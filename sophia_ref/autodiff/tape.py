@@ -124,8 +124,11 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
     arguments and y_bar arrive read-only. A backward that writes in place cannot be taped itself (reverse over reverse).
 
     Raises TypeError or ValueError, naming the function, if `forward` returns no pair or takes a variable that is not
-    among its arguments, and if `backward` returns the wrong number, kind or shape of cotangents.
+    among its arguments, if `backward` returns the wrong number, kind or shape of cotangents, and if one of them writes
+    into what it was given.
     """
+    if not (callable(forward) and callable(backward)):
+        raise TypeError(f"primitive: forward and backward must be functions, got {forward!r} and {backward!r}")
     name = getattr(forward, "__name__", "primitive")
 
     @wraps(forward)
@@ -135,11 +138,12 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
             return split_pair(name, forward(*args))[0]
         boxed = [i for i, arg in enumerate(args) if isinstance(arg, Var) and arg.level == top.level]
         values = [locked(arg.value if i in boxed else keep(arg)) for i, arg in enumerate(args)]
-        y, saved = split_pair(name, forward(*values))
+        y, saved = split_pair(name, protected(f"the forward of {name}", forward, *values))
 
         def pullback(y_bars: tuple[Any, ...]) -> list[Any]:
             y_bar = tuple(map(locked, y_bars))
-            bars = backward(saved, y_bar if isinstance(y, tuple) else y_bar[0])
+            given = y_bar if isinstance(y, tuple) else y_bar[0]
+            bars = protected(f"the backward of {name}", backward, saved, given)
             if not isinstance(bars, tuple) or len(bars) != len(values):
                 got = f"{len(bars)} of them" if isinstance(bars, tuple) else type(bars).__name__
                 raise TypeError(
@@ -147,8 +151,9 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
                     f"got {got}"
                 )
             for i in boxed:
-                if bars[i] is None or np.shape(bars[i]) != values[i].shape:
-                    got = "None" if bars[i] is None else f"shape {np.shape(bars[i])}"
+                bar = as_array(bars[i])
+                if bar.shape != values[i].shape or bar.dtype.kind not in "fiub":
+                    got = "None" if bars[i] is None else f"shape {bar.shape}, dtype {bar.dtype}"
                     raise ValueError(
                         f"the backward of {name} must return a cotangent of shape {values[i].shape} for argument {i}; "
                         f"got {got}"
@@ -161,6 +166,19 @@ def primitive(forward: Callable[..., Any], backward: Callable[..., Any]) -> Call
         return tuple(variables) if isinstance(y, tuple) else variables[0]
 
     return apply
+
+
+def protected(half: str, fun: Callable[..., Any], *args: Any) -> Any:
+    """fun(*args), whose error is given a name if it writes into what `locked` has locked."""
+    try:
+        return fun(*args)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise ValueError(
+            f"{half} writes into an array that is read-only, as its arguments and y_bar are: write into a copy of it, "
+            f"or make a new array"
+        ) from error
 
 
 def split_pair(name: str, pair: Any) -> tuple[Any, Any]:
@@ -188,6 +206,8 @@ def as_array(x: Any) -> Any:
 
 def locked(x: Any) -> Any:
     """x, read-only: hand-written code that overwrites what others still need gets NumPy's error."""
+    if isinstance(x, Dual):
+        return Dual(locked(x.value), locked(x.tangent), x.level, x.varies)
     if isinstance(x, np.ndarray):
         x = x.view()
         x.flags.writeable = False

@@ -275,6 +275,14 @@ def test_sqrt_at_zero_has_infinite_slope_with_numpys_warning():
         assert sr.grad(np.sqrt)(0.0) == np.inf
 
 
+def test_the_branch_of_where_that_is_not_chosen_has_no_slope_unless_it_is_infinite_in_reverse():
+    x = np.array([0.0, 2.0])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(sr.jvp(lambda x: np.where(x > 0, np.log(x), 0.0), x, np.ones(2))[1], [0, 0.5])
+        np.testing.assert_array_equal(sr.grad(lambda x: np.sum(np.where(x > 0, np.log(x), 0.0)))(x), [np.nan, 0.5])
+    np.testing.assert_array_equal(both(lambda x: np.sum(np.log(np.where(x > 0, x, 1.0))), x), [0, 0.5])
+
+
 def test_heaviside_has_slope_one_in_its_value_at_zero_and_none_elsewhere():
     steps = np.array([-1.0, 0.0, 2.0, 0.0])
     np.testing.assert_array_equal(both(lambda b: np.sum(np.heaviside(steps, b)), np.ones(4)), [0, 1, 0, 1])

@@ -441,8 +441,21 @@ def test_y_bar_must_be_like_the_result(f):
 
 @pytest.mark.parametrize("argnum", [-1, 2, 5])
 def test_argnum_must_be_the_number_of_an_argument(argnum):
-    with pytest.raises(ValueError, match=f"grad: argnum must be the number of an argument, 0 to 1, got {argnum}"):
+    with pytest.raises(ValueError, match=f"grad: argnum must number one of the 2 arguments, from 0; got {argnum}"):
         sr.grad(lambda a, b: a * b, argnum)(1.0, 2.0)
+
+
+def test_there_must_be_an_argument():
+    with pytest.raises(ValueError, match="grad: argnum must number one of the 0 arguments, from 0; got 0"):
+        sr.grad(lambda: 1.0)()
+
+
+@pytest.mark.parametrize("f", [3.0, None, np.float64(2.0), {"a": 1.0}])
+def test_what_is_differentiated_must_be_a_function(f):
+    for differentiate in (sr.grad, sr.value_and_grad, lambda f: sr.hvp(f, x3, x3), lambda f: sr.hessian(f)(x3)):
+        with pytest.raises(TypeError) as caught:
+            differentiate(f)
+        assert str(caught.value) == f"grad: f must be a function, got {f!r}"
 
 
 @pytest.mark.parametrize("argnum", [(0, 1), [0], 0.0, None, True, "x"])

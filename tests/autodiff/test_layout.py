@@ -114,10 +114,22 @@ def test_a_layout_needs_a_tensor():
         sr.Layout({})
 
 
-@pytest.mark.parametrize("theta", [np.ones(9), np.ones((10, 9)), np.array(1.0), np.float64(1.0), [1.0] * 10])
+@pytest.mark.parametrize("theta", [np.ones(9), np.ones((10, 9)), np.array(1.0), np.float64(1.0)])
 def test_theta_must_end_in_the_size(theta):
     with pytest.raises(ValueError, match=r"Layout\.unpack: theta must have shape \(\.\.\., 10\), got shape"):
         layout.unpack(theta)
+
+
+def test_shapes_tensors_and_theta_of_another_kind_are_named():
+    for shapes in ([("W", (2,))], "W", None, (3,)):
+        with pytest.raises(TypeError, match="Layout: shapes must be a dict of names and shapes, got"):
+            sr.Layout(shapes)
+    layout = sr.Layout({"W": (3,)})
+    for tensors in ([np.ones(3)], np.ones(3), None):
+        with pytest.raises(TypeError, match=r"Layout\.pack: tensors must be a dict of names and arrays, got"):
+            layout.pack(tensors)
+    with pytest.raises(TypeError, match=r"Layout\.unpack: theta must be an array, got a list"):
+        layout.unpack([1.0, 2.0, 3.0])
 
 
 def test_pack_names_what_is_wrong():

@@ -228,6 +228,26 @@ def test_dicts_in_forward_mode_and_in_hessian_vector_products_agree_with_one_fla
     np.testing.assert_allclose(layout.pack(outer), expected, rtol=1e-12)
 
 
+def test_a_dict_may_hold_dicts():
+    def loss(p):
+        return of_dict({"W": p["layer"]["W"], "b": p["layer"]["b"], "s": p["s"]})
+
+    def deep(p):
+        return {"layer": {"W": p["W"], "b": p["b"]}, "s": p["s"]}
+
+    x, v = deep(X), deep(V)
+    value, gradient = sr.value_and_grad(loss)(x)
+    assert value == of_dict(X)
+    np.testing.assert_equal(gradient, deep(sr.grad(of_dict)(X)))
+    np.testing.assert_equal(sr.hvp(loss, x, v), deep(sr.hvp(of_dict, X, V)))
+    np.testing.assert_equal(sr.jvp(loss, x, v), sr.jvp(of_dict, X, V))
+    np.testing.assert_equal(sr.jvp(lambda p: p, x, v), (x, v))
+    with pytest.raises(ValueError, match="hvp: 'layer': v must be like x, a dict of"):
+        sr.hvp(loss, x, v | {"layer": V["W"]})
+    with pytest.raises(TypeError, match="grad: 'layer': 'b': x must be an ndarray of floats, a float, or a dict of"):
+        sr.grad(loss)({"layer": {"W": X["W"], "b": [1.0, 2.0]}, "s": 1.0})
+
+
 def test_a_function_of_an_array_may_return_a_dict_in_forward_mode():
     y, dy = sr.jvp(lambda x: {"square": x**2, "constant": np.ones(2, np.float32)}, x3, v3)
     np.testing.assert_allclose(dy["square"], 2 * x3 * v3)
@@ -299,6 +319,27 @@ def test_a_label_made_of_a_prediction_and_noise_is_held_constant():
     noise = np.array([1.0, -2.0])
     g = sr.grad(lambda z: np.sum((z - stop_gradient(z + noise)) ** 2) / 2)(np.array([5.0, 7.0]))
     np.testing.assert_array_equal(g, -noise)  # and zero if the label moved with the prediction
+
+
+@pytest.mark.parametrize("box", [
+    lambda y: {"a": y}, lambda y: {"a": {"b": y}}, lambda y: [y], lambda y: (y, [y]), lambda y: {"a": [y]},
+    lambda y: [{"a": y}],
+])  # fmt: skip
+def test_what_is_in_a_dict_or_list_is_stopped_too(box):
+    def unbox(y):
+        while type(y) is not np.ndarray:
+            y = list(y.values() if type(y) is dict else y)[-1]
+        return y
+
+    def loss(x):
+        stopped = stop_gradient(box(x * 3))
+        assert type(stopped) is type(box(x))
+        with pytest.raises(ValueError, match="read-only"):
+            unbox(stopped)[0] = 1.0
+        return np.sum(unbox(stopped) * x)
+
+    np.testing.assert_array_equal(sr.grad(loss)(x3), 3 * x3)
+    np.testing.assert_array_equal(sr.hvp(loss, x3, v3), np.zeros(3))
 
 
 def test_what_is_stopped_is_plain_and_cannot_be_written_into():

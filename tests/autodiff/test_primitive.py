@@ -201,6 +201,8 @@ WRONG_BACKWARDS = {
     "must return a tuple of 2 cotangents, one per argument; got NoneType": lambda saved, y_bar: None,
     "must return a tuple of 2 cotangents, one per argument; got 1 of them": lambda saved, y_bar: (y_bar,),
     "must return a tuple of 2 cotangents, one per argument; got 3 of them": lambda saved, y_bar: (y_bar,) * 3,
+    r"must return a cotangent of shape \(3,\) for argument 0; got .*, dtype complex128": lambda s, g: (1j * g, None),
+    r"must return a cotangent of shape \(3,\) for argument 0; got .*, dtype <U": lambda s, g: (g.astype(str), None),
     r"must return a cotangent of shape \(3,\) for argument 0; got None": lambda saved, y_bar: (None, None),
     r"must return a cotangent of shape \(3,\) for argument 0; got shape \(1,\)": lambda s, y_bar: (y_bar[:1], None),
     r"must return a cotangent of shape \(3,\) for argument 0; got shape \(\)": lambda s, y_bar: (np.sum(y_bar), None),
@@ -276,15 +278,38 @@ def overwrite_cotangent(x, y_bar):
     return (y_bar,)
 
 
-def test_overwriting_the_argument_or_the_cotangent_raises_numpys_error():
-    for pair in ((overwrite_argument, cube_backward), (cube_forward, overwrite_cotangent)):
-        with pytest.raises(ValueError, match="read-only"):
-            sr.grad(lambda x, pair=pair: np.sum(sr.primitive(*pair)(x) * 2.0))(x3)
+ADVICE = "writes into an array that is read-only, as its arguments and y_bar are: write into a copy of it"
+
+
+@pytest.mark.parametrize("differentiate", [lambda f: sr.grad(f)(x3), lambda f: sr.hvp(f, x3, x3)], ids=["grad", "hvp"])
+def test_overwriting_the_argument_or_the_cotangent_is_refused_by_name(differentiate):
+    for half, *pair in (
+        ("the forward of overwrite_argument", overwrite_argument, cube_backward),
+        ("the backward of cube_forward", cube_forward, overwrite_cotangent),
+    ):
+        with pytest.raises(ValueError, match=f"{half} {ADVICE}") as caught:
+            differentiate(lambda x, pair=pair: np.sum(sr.primitive(*pair)(x) * x))
+        assert "output array is read-only" in str(caught.value.__cause__)
 
     def overwrite_first(saved, y_bar):
         y_bar[0][...] = 0.0
         return (y_bar[0],)
 
     several = sr.primitive(lambda x: ((x * 1.0, x * 2.0), None), overwrite_first)
-    with pytest.raises(ValueError, match="read-only"):
-        sr.grad(lambda x: np.sum(several(x)[0] * 2.0))(x3)
+    with pytest.raises(ValueError, match=f"the backward of <lambda> {ADVICE}"):
+        differentiate(lambda x: np.sum(several(x)[0] * x))
+
+
+def test_other_errors_of_the_two_halves_stay_as_they_are():
+    def fail(*args):
+        raise ValueError("of its own")
+
+    for pair in ((fail, cube_backward), (cube_forward, fail)):
+        with pytest.raises(ValueError, match=r"^of its own$"):
+            sr.grad(lambda x, pair=pair: np.sum(sr.primitive(*pair)(x)))(x3)
+
+
+@pytest.mark.parametrize(("forward", "backward"), [(3.0, cube_backward), (cube_forward, None)])
+def test_both_halves_must_be_functions(forward, backward):
+    with pytest.raises(TypeError, match="primitive: forward and backward must be functions, got"):
+        sr.primitive(forward, backward)

@@ -18,6 +18,8 @@ Where a function has no derivative, it gets
     norm, std, hypot where they are 0           0, their subgradient of least norm, and second derivative 0
     sqrt at 0                                   infinity, with NumPy's warning, as 1 / 0 has
     x^n at x = n = 0                            0, and the slope in n at x = 0 is 0
+    where, in the branch not chosen             0, but in reverse 0 times its slope: NaN if that is infinite, as for
+                                                where(x > 0, log(x), 0) at 0; write log(where(x > 0, x, 1))
     eigenvectors of equal eigenvalues           NaN; eigenvalues have their slopes along LAPACK's vectors
     det, slogdet, inv, solve at a singular      numpy.linalg.LinAlgError
     rounding, comparison, sign, argmax          plain arrays, which have derivative 0
