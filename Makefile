@@ -26,6 +26,7 @@ lint: .venv/test
 bench: .venv-bench/ready
 	@mkdir -p out
 	.venv-bench/bin/python benchmarks/bench_gpt.py
+	.venv-bench/bin/python benchmarks/bench_threads.py
 	.venv-bench/bin/python benchmarks/bench_landscapes.py
 	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
 

@@ -1,5 +1,5 @@
 """The tiny GPT here, in PyTorch, JAX and HIPS/autograd, in one process: gradient, Hessian-vector product, GNB estimate,
-two threads, and a whole training step of Sophia against one of AdamW.
+and a whole training step of Sophia against one of AdamW.
 
     python benchmarks/bench_gpt.py [--repetitions 100]
 """
@@ -87,11 +87,10 @@ def main():
     theta, v = MODEL.init(rng), rng.standard_normal(MODEL.size, np.float32)
     batch = tokens, targets = tuple(rng.integers(MODEL.vocab, size=(2, BATCH, MODEL.context)))
     twins = {kind.__name__: kind(MODEL, theta, tokens, targets, v) for kind in gpt_twins.TWINS}
-    torch = twins["Torch"].torch
-    torch.set_num_threads(1)
+    twins["Torch"].torch.set_num_threads(1)
 
-    def loss(theta, threads=1):
-        return MODEL.loss(theta, batch, threads)
+    def loss(theta):
+        return MODEL.loss(theta, batch)
 
     g, product = sr.grad(loss)(theta), sr.hvp(loss, theta, v)
     for name, twin in twins.items():
@@ -128,14 +127,6 @@ def main():
     base, most = steps.pop("AdamW"), memory.pop("AdamW")
     for name, seconds in steps.items():
         compare(f"training step, {name}", {"": seconds / STEPS, "AdamW's": base / STEPS})
-    side_by_side.pin(2)
-    torch.set_num_threads(2)
-    two = {
-        "two threads": lambda: sr.grad(lambda theta: loss(theta, 2))(theta),
-        "one thread": gradients["sophia_ref"],
-        "PyTorch eager, two threads": twins["Torch"].gradient,
-    }
-    compare("gradient, two threads", side_by_side.measure(two, n, "two threads"))
 
     print(
         f"TinyGPT{(MODEL.vocab, MODEL.context, MODEL.width, MODEL.heads, MODEL.layers)}, {MODEL.size:,} parameters, ",

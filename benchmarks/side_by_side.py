@@ -20,13 +20,10 @@ from tqdm import tqdm  # noqa: E402
 TURN = 4  # repetitions in a row that count, after one that does not: it finds the caches as the others left them
 
 
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
 def pin(cores: int) -> None:
-    """Keep this process on so many cores, where the system can; threads started later stay there too."""
-    if CORES:
-        os.sched_setaffinity(0, CORES[:cores])
+    """Keep this process on so many cores, where the system can; call it before anything starts threads."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
 
 
 def measure(jobs: dict[str, Callable[[], Any]], repetitions: int, title: str = "") -> dict[str, float]:
