@@ -9,7 +9,7 @@ import os
 import platform
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import sophia_ref as sr
 from sophia_ref import comparison, report
 from sophia_ref.commands.race import HEADER, LEGEND, row
-from sophia_ref.comparison import BETA2, LABELS, Comparison
+from sophia_ref.comparison import BETA2, LABELS, TUNING_SEED, Comparison
 from sophia_ref.files import replacing
 from sophia_ref.oracle import COST_GRADIENT, COST_HVP, COST_LOSS
 from sophia_ref.study import best
@@ -96,9 +96,12 @@ def race(output: Path, say: Say) -> list[str]:
     for name, dark in (("race", False), ("race-dark", True)):
         save(race_figure(landscape, runs, dark=dark), output / f"{name}.png")
     animate(landscape, runs, output / "race.gif")
-    say(f"\n{LEGEND} The loss is\nthat after all {RACE_STEPS} steps. {PRICES}")
+    say(f"\n{LEGEND} The loss is\nthat after all {RACE_STEPS} steps. {PRICES}\n")
+    outcome = race_verdict(rows)
+    say(textwrap.fill(outcome, 80))
     return [
         "<h2>The race</h2>",
+        report.paragraph(outcome, "verdict"),
         report.figure(
             output / "race.png",
             "The surface in three dimensions and its contours, with the path of each optimizer.",
@@ -117,6 +120,16 @@ def race(output: Path, say: Say) -> list[str]:
         report.paragraph(f"{LEGEND} The loss is that after all {RACE_STEPS} steps. {PRICES}", "soft"),
         report.figure(output / "race.gif", "The race, animated.", "The same race, step by step."),
     ]
+
+
+def race_verdict(rows: Sequence[Sequence[str]]) -> str:
+    """Who ended where, from rows of HEADER."""
+    ends: dict[str, list[str]] = {}
+    for name, _, steps, cost, _, _, where in rows:
+        ends.setdefault(where, []).append(f"{name} ({steps} steps, cost {cost})")
+    goal = ", ".join(ends.pop("global minimum", ["nobody"]))
+    others = "; ".join(f"{', '.join(names)}: {where}" for where, names in ends.items())
+    return f"At the global minimum within {RACE_STEPS} steps: {goal}. " + (f"Elsewhere: {others}." if others else "")
 
 
 def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
@@ -159,8 +172,9 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
             f"GPT-2's architecture, without biases, with {task.model.size:,} parameters, on the text that every "
             f"Python carries, {task.batch_size} windows of {task.context} characters a step. "
             f"Each method had {budget.trials} trials of {steps} steps over two settings (AdamW: lr and beta2, Sophia: "
-            f"lr and gamma), from one Sobol sequence, on a seed that is not shown. What is shown are the seeds "
-            f"{', '.join(map(str, budget.seeds))}: lines are means, bands the range over seeds. Cosine schedule with "
+            f"lr and gamma), from one Sobol sequence, on seed {TUNING_SEED} and on held-out text that is used for "
+            f"nothing else. What is shown are the seeds {', '.join(map(str, budget.seeds))} on other held-out text: "
+            "lines are means, bands the range over seeds. Cosine schedule with "
             "warm-up, gradients clipped to norm 1. Curvature every 10 steps, on one window (Sophia-H) or half of the "
             f"batch (Sophia-G). Sophia's beta2 is {BETA2}, not the paper's 0.99, which is too slow for runs this short."
         ),

@@ -17,7 +17,9 @@ STYLE = """
 body { margin: 0 auto; max-width: 60rem; padding: 2rem 1rem 4rem; background: var(--paper); color: var(--ink);
        font: 1rem/1.55 system-ui, sans-serif; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 3rem; } .soft, figcaption { color: var(--soft); font-size: .92rem; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; display: block; margin: 0 auto; border-radius: 6px; }
+figure { margin: 1.5rem 0; } picture { display: block; overflow-x: auto; }
+@media (max-width: 40rem) { picture img { max-width: none; width: 44rem; } }  /* or its letters would be too small */
+img { max-width: 100%; height: auto; display: block; margin: 0 auto; border-radius: 6px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .8rem 1rem;

@@ -80,6 +80,35 @@ def test_the_race_ends_where_its_words_say():
     assert "from a minimum" in where["SignGD"]
 
 
+def test_the_races_verdict_follows_from_its_table(made):
+    rows = [
+        ("GD", "0.1", "50", "50", "", "", "0.2 from a minimum"),
+        ("Adam", "0.1", "31", "31", "", "", "global minimum"),
+        ("Newton", "0.1", "9", "63", "", "", "saddle"),
+        ("Sophia", "0.1", "12", "84", "", "", "global minimum"),
+    ]
+    assert demo.race_verdict(rows) == (
+        "At the global minimum within 50 steps: Adam (31 steps, cost 31), Sophia (12 steps, cost 84). "
+        "Elsewhere: GD (50 steps, cost 50): 0.2 from a minimum; Newton (9 steps, cost 63): saddle."
+    )
+    assert "steps: nobody. Elsewhere" in demo.race_verdict(rows[:1])
+    page = (made[0] / "report.html").read_text()
+    assert re.search(r'class="verdict">At the global minimum within 50 steps: .*Sophia \(\d+ steps, cost', page)
+
+
+def test_tuning_reads_other_held_out_text_than_what_is_shown(monkeypatch):
+    task, seen = comparison.language_task(), []
+    windows = np.arange(len(task.validation_batches))
+    assert not set(windows[comparison.TUNED_ON]) & set(windows[comparison.SHOWN_ON])
+    assert abs(len(windows[comparison.TUNED_ON]) - len(windows[comparison.SHOWN_ON])) <= 1
+    monkeypatch.setattr(type(task), "validation_loss", lambda self, theta, batches: seen.append(batches) or 1.0)
+    settings = {"lr": 1e-3, "beta2": 0.95}
+    comparison.final_loss(1, "AdamW", settings)
+    comparison.train("AdamW", settings, steps=1, seed=0, points=1)
+    for batches, part in zip(seen, (comparison.TUNED_ON, comparison.SHOWN_ON), strict=True):
+        assert [id(b) for b in batches] == [id(b) for b in task.validation_batches[part]]
+
+
 @pytest.mark.parametrize(
     ("full", "half", "outcome", "words"),
     [
