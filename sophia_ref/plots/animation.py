@@ -19,6 +19,7 @@ from sophia_ref.plots.curves import losses
 from sophia_ref.plots.race import (
     checked_paths,
     contour,
+    extra_width,
     inside_pieces,
     is_inside,
     joined,
@@ -89,7 +90,7 @@ def _frames(landscape: Any, runs: Run | Sequence[Run], frames: int, size: tuple[
     clock = right.axvline(0, color=scheme.quiet, linewidth=0.7)
     trails, marks, heads, curves, tips, farewells = [], [], [], [], [], []
     for i, (run, path) in enumerate(drawn):
-        style, wider = style_of(run.optimizer), min(0.4, 2 / len(drawn)) * (len(drawn) - 1 - i)
+        style, wider = style_of(run.optimizer), extra_width(i, len(drawn))
         line, marker = line_look(style, wider), marker_look(style, scheme, 4 + wider)
         trails.append(left.add_line(Line2D([], [], **line, path_effects=halo(scheme, 3 + wider))))
         marks.append(left.add_line(Line2D([], [], **marker)))

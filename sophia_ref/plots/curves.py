@@ -14,6 +14,7 @@ from sophia_ref.run import Run
 X_LABELS = {"steps": "step", "cost": "cost in gradients"}
 # A loss is drawn from the start's over this, on a logarithmic axis, up to the start's times that.
 FALL, RISE = 1e8, 100.0
+GREATEST = 1e150  # heights are drawn up to here, so that no difference of two overflows
 
 
 def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:
@@ -57,7 +58,7 @@ def band(ax: Axes, x: Any, curves: Any, name: Any) -> Axes:
         raise ValueError(f"curves: shape {curves.shape}; expected (seeds, {len(x)}), one curve over x for each seed")
     style, scheme = style_of(name), dress(ax)
     ax.grid(axis="y", color=scheme.quiet, alpha=0.2, linewidth=0.6)
-    curves = np.where(np.isfinite(curves).all(axis=0), curves, np.nan)
+    curves = np.where(np.isfinite(curves).all(axis=0), curves.clip(-GREATEST, GREATEST), np.nan)
     if len(curves) > 1:
         ax.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
     ax.plot(x, curves.mean(axis=0), **style, linewidth=1.6, markersize=4, markevery=max(1, len(x) // 8))
@@ -84,6 +85,6 @@ def unclipped(ax: Axes, runs: Run | Sequence[Run]) -> Axes:
 
 
 def _finite(arrays: list[Any]) -> Any:
-    """All finite numbers of some arrays, (n,)."""
+    """All finite numbers of some arrays, as they are drawn, (n,)."""
     values = np.concatenate([array.ravel() for array in arrays])
-    return values[np.isfinite(values)]
+    return values[np.isfinite(values)].clip(-GREATEST, GREATEST)

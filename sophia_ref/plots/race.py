@@ -66,7 +66,7 @@ def paths(ax: Axes, runs: Run | Sequence[Run]) -> Axes:
     drawn = checked_paths(runs)
     for i, (run, path) in enumerate(drawn):
         style, pieces = style_of(run.optimizer), inside_pieces(path, box)
-        wider = min(0.4, 2 / len(drawn)) * (len(drawn) - 1 - i)
+        wider = extra_width(i, len(drawn))
         ax.plot(*joined(pieces).T, **line_look(style, wider), path_effects=halo(scheme, 3 + wider), zorder=2 + i / 100)
         steps = path[is_inside(path, box)]
         ax.plot(*steps.T, **marker_look(style, scheme, 5 + wider), label=style["label"], zorder=3 + i / 100)
@@ -104,7 +104,7 @@ def surface(ax3d: Any, landscape: Any, runs: Run | Sequence[Run]) -> Any:
         seen = np.where(_hidden(landscape.f, line, limits, view), np.nan, [*line.T, landscape.f(line)])
         ax3d.plot(*seen, color=scheme.lines, linewidth=0.5, zorder=1)
     for i, (run, _) in enumerate(drawn):
-        style, wider = style_of(run.optimizer), min(0.4, 2 / len(drawn)) * (len(drawn) - 1 - i)
+        style, wider = style_of(run.optimizer), extra_width(i, len(drawn))
         for theta, look in ((lines[i], line_look(style, wider)), (steps[i], marker_look(style, scheme, 4.5 + wider))):
             hidden, xyz = _hidden(landscape.f, theta, limits, view), [*theta.T, landscape.f(theta)]
             ax3d.plot(*np.where(hidden, xyz, np.nan), **look, alpha=0.25, zorder=2 + i / 100)
@@ -288,6 +288,11 @@ def _ring(scheme: Scheme) -> dict[str, Any]:
     """The look of the start."""
     return {"marker": "o", "markersize": 13, "markerfacecolor": "none", "markeredgecolor": scheme.ink,
             "markeredgewidth": 1.2, "linestyle": "none"}  # fmt: skip
+
+
+def extra_width(i: int, n: int) -> float:
+    """How much wider path number i of n is drawn than the last, which lies on top: it shows where they coincide."""
+    return min(0.4, 2 / n) * (n - 1 - i)
 
 
 def line_look(style: dict[str, str], wider: float) -> dict[str, Any]:

@@ -135,3 +135,11 @@ def test_a_colour_that_few_pixels_have_is_in_the_palette():
     image = Image.fromarray(np.arange(300 * 3, dtype=np.uint8).reshape(30, 10, 3))
     colours = np.array(_palette(["#00a672"], image).getpalette()).reshape(-1, 3)
     assert [0x00, 0xA6, 0x72] in colours.tolist()
+
+
+def test_losses_near_the_largest_float_are_drawn_without_a_warning(tmp_path, fig2, race):
+    losses = np.full_like(race[0].losses, 1.7e308)
+    losses[1::2] = -1.7e308
+    animate(
+        fig2, [replace(race[0], losses=losses)], tmp_path / "a.gif", frames=3, size=(300, 300)
+    )  # warnings are errors
