@@ -125,6 +125,7 @@ def main():
                 ax.set(xlabel=what, ylabel=("time (ms)", "memory (MB)")[row])
                 if what != "parameters":
                     ax.set_xticks(sizes, sizes)
+                ax.minorticks_off()
     panels[0, 0].legend(frameon=False)
     print(side_by_side.machine() + "\n")
     print(side_by_side.table(("", "ms, sophia_ref", "ms, PyTorch", "MB, sophia_ref", "MB, PyTorch"), rows) + "\n")
