@@ -50,6 +50,46 @@ def test_a_step_worked_by_hand_in_a_rotated_basis(opt, dtype):
         np.testing.assert_allclose(np.abs(terms["ratio"]), [ROOT, 2 * ROOT / 3], rtol=tolerance)
 
 
+# Three steps from (4, 4) with lr = 1/2. The first two Hessians are diagonal and their powers of two keep the arithmetic
+# exact. The third has the eigenvectors (1, 1) and (1, -1), eigenvalues 4 and -2, and g = 4 (1, 1) + 2 (1, -1).
+#
+#   g, H              (8, -4), diag(4, -2)   (3, 6), diag(12, -8)       (6, 2), [[1, 3], [3, 1]]
+#   Newton     q      8/4, -4/-2 = (2, 2)    3/12, 6/-8 = (1/4, -3/4)   1 (1, 1) - 1 (1, -1)   = (0, 2)
+#              theta  (3, 3)                 (23/8, 27/8)               (23/8, 19/8)
+#   damping 4  q      8/8, -4/2 = (1, -2)    3/16, 6/-4 = (3/16, -3/2)  1/2 (1, 1) + 1 (1, -1) = (3/2, -1/2)
+#              theta  (7/2, 5)               (109/32, 23/4)             (85/32, 6)
+#   saddle-    q      8/4, -4/2 = (2, -2)    3/12, 6/8 = (1/4, 3/4)     1 (1, 1) + 1 (1, -1)   = (2, 0)
+#   free       theta  (3, 5)                 (23/8, 37/8)               (15/8, 37/8)
+#   clipped    q      (2, 2) -> (1/2, 1/2)   (1/4, -3/4) -> -1/2        sqrt 2, -sqrt 2 -> 1/2, -1/2 along
+#   at 1/2     theta  (15/4, 15/4)           (29/8, 4)                  the unit vectors: (0, 1/sqrt 2)
+GIVEN = [
+    ([8, -4], [[4, 0], [0, -2]]),
+    ([3, 6], [[12, 0], [0, -8]]),
+    ([6, 2], [[1, 3], [3, 1]]),
+]
+TRACES = {
+    Newton(0.5): [[3, 3], [23 / 8, 27 / 8], [23 / 8, 19 / 8]],
+    DampedNewton(0.5, damping=4.0): [[7 / 2, 5], [109 / 32, 23 / 4], [85 / 32, 6]],
+    SaddleFreeNewton(0.5): [[3, 5], [23 / 8, 37 / 8], [15 / 8, 37 / 8]],
+    ClippedNewton(0.5, rho=0.5): [[15 / 4, 15 / 4], [29 / 8, 4], [29 / 8, 4 - 1 / ROOT / 2]],
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("opt", TRACES, ids=repr)
+def test_three_steps_worked_by_hand(opt, dtype):
+    theta = np.array([4, 4], dtype)
+    state = opt.init(theta)
+    for t, ((g, hessian), expected) in enumerate(zip(GIVEN, TRACES[opt], strict=True), start=1):
+        oracle = Given(np.array(g, dtype), hessian=np.array(hessian, dtype))
+        theta, state, _ = opt.step(theta, state, oracle)
+        assert (state.t, theta.dtype) == (t, dtype)
+        if t < 3:
+            np.testing.assert_array_equal(theta, np.array(expected, dtype))
+        else:
+            np.testing.assert_allclose(theta, expected, rtol=8 * np.finfo(dtype).eps)
+
+
 def rotated(eigenvalues, seed=0):
     """A symmetric matrix with these eigenvalues, and its eigenvectors."""
     V, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(eigenvalues),) * 2))
