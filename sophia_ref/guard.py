@@ -33,7 +33,7 @@ class Guard:
 
     def __init__(self, oracle: Oracle, clip_norm: float | None, lost: Array) -> None:
         self.oracle, self.clip_norm, self.lost = oracle, clip_norm, lost.copy()
-        self.norm_clipped = np.zeros_like(lost)
+        self.norm_clipped = np.zeros(lost.shape, bool)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.oracle, name)
@@ -48,7 +48,9 @@ class Guard:
 
     def grad(self) -> Array:
         g = self.oracle.grad()
-        self.lost |= np.isnan(self.oracle.loss())  # log of a negative number has a derivative nevertheless
+        not_a_number = np.isnan(self.oracle.loss())  # log of a negative number has a derivative nevertheless
+        if np.count_nonzero(not_a_number):
+            self.lost |= not_a_number
         g = self.sound(g)
         if self.clip_norm is None:
             return g

@@ -82,12 +82,12 @@ class Oracle:
     """
 
     def __init__(self, problem: Any, theta: Array, batch: Any = None, rng: np.random.Generator | None = None) -> None:
-        if not hasattr(theta, "dtype") or theta.dtype not in (np.float32, np.float64):
+        if not hasattr(theta, "dtype") or theta.dtype.char not in "fd":
             kind = getattr(theta, "dtype", type(theta).__name__)
             raise TypeError(f"Oracle: theta must be a float32 or float64 array, got {kind}")
         if theta.ndim == 0:
             raise ValueError("Oracle: theta must have shape (..., P), got a 0-d array")
-        if isinstance(rng, int | np.integer):
+        if isinstance(rng, (int, np.integer)):
             raise TypeError(
                 f"Oracle: rng must be a np.random.Generator, got {rng!r}; np.random.default_rng({rng}) is one"
             )

@@ -192,6 +192,7 @@ def _go_on(
     rngs = [stream.generator(here.seed, index) for index, stream in enumerate(here.streams)]
     _, data_rng, probe_rng, callback_rng = rngs
     lost = np.asarray(here.diverged_at >= 0)  # rows that have diverged
+    lost_rows, rows = np.count_nonzero(lost), lost.size
     unknown = np.full((*lead, 1), np.nan)
     terms = None if callback else ("clipped",)
     kept = {name: list(entries) for name, entries in here.log.items()}
@@ -203,11 +204,11 @@ def _go_on(
                     here = after
                 else:  # bound once, as Ctrl-C may come at any moment
                     here = after._replace(streams=tuple(Stream.of(rng) for rng in rngs))
-                    if (t in (first, steps) or t % checkpoint.every == 0) and not lost.all():
+                    if (t in (first, steps) or t % checkpoint.every == 0) and lost_rows < rows:
                         checkpoint.save(_complete(here, kept))
                 oracle = Oracle(problem, here.theta, problem.batch(data_rng, lead), probe_rng)
                 start, step = time.perf_counter(), None
-                if t < steps and not lost.all():
+                if t < steps and lost_rows < rows:
                     step, lost_now, norm_clipped = take_step(
                         opt,
                         here.theta,
@@ -229,10 +230,10 @@ def _go_on(
                         kept["trajectory"].append(here.theta)
                 if step is None:
                     break
-                newly, lost = lost_now & ~lost, lost_now
-                ended = lost.all()
                 theta, diverged_at, clipped_steps = step.theta, here.diverged_at, here.clipped_steps
-                if lost.any():
+                newly, lost, lost_rows = lost_now & ~lost, lost_now, np.count_nonzero(lost_now)
+                ended = lost_rows == rows
+                if lost_rows:
                     theta = np.where(lost[..., None], here.theta, theta)
                     diverged_at = np.where(newly, t + 1, diverged_at)
                 if here.clip_norm is not None:

@@ -246,11 +246,13 @@ class Box:
         return other // strip(self)
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, Box) or (type(index) is tuple and any(isinstance(part, Box) for part in index)):
-            raise TypeError(
-                f"a {type(self).__name__} cannot be an index: indices are integers, which have no derivative"
-            )
-        return call(getitem, self, index)
+        for part in index if type(index) is tuple else (index,):
+            if isinstance(part, Box):
+                raise TypeError(
+                    f"a {type(self).__name__} cannot be an index: indices are integers, which have no derivative"
+                )
+        value = self.value
+        return self.lift(getitem, value[index], (self, index), [value, index], FIRST, NO_KEYWORDS)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.assign(index, value)
@@ -293,6 +295,8 @@ def _refuse(operation: str) -> Callable[..., Any]:
 for _name in ("__float__", "__int__", "__complex__", "__index__", "__round__", "__reduce__", "item", "tolist"):
     setattr(Box, _name, _refuse(_name.strip("_")))
 
+FIRST, SECOND, BOTH, NO_KEYWORDS = [0], [1], [0, 1], dict[str, Any]()  # which arguments are boxed
+
 # Operators are called as operators: on NumPy scalars they are ten times faster than the ufuncs. rules/elementwise.py
 # and rules/linalg.py give them the ufuncs' rules.
 OPERATORS: dict[Callable[..., Any], np.ufunc] = {
@@ -309,11 +313,28 @@ METHODS = (
 
 
 def _binary(fun: Any) -> Callable[..., Any]:
-    return lambda self, other: call(fun, self, as_operand(other))
+    """What `call` does, without its search for the highest level where both sides show it."""
+
+    def method(self: Box, other: Any) -> Any:
+        kind, value = type(other), self.value
+        if kind is float or kind is int:
+            return self.lift(fun, fun(value, other), (self, other), [value, other], FIRST, NO_KEYWORDS)
+        if kind is type(self) and other.level == self.level:
+            beside = other.value
+            return self.lift(fun, fun(value, beside), (self, other), [value, beside], BOTH, NO_KEYWORDS)
+        return call(fun, self, as_operand(other))
+
+    return method
 
 
 def _reflected(fun: Any) -> Callable[..., Any]:
-    return lambda self, other: call(fun, as_operand(other), self)
+    def method(self: Box, other: Any) -> Any:
+        kind, value = type(other), self.value
+        if kind is float or kind is int:
+            return self.lift(fun, fun(other, value), (other, self), [other, value], SECOND, NO_KEYWORDS)
+        return call(fun, as_operand(other), self)
+
+    return method
 
 
 def _in_place(fun: Any) -> Callable[..., Any]:

@@ -34,7 +34,8 @@ class Dual(Box):
         self.varies = varies  # [False] while it is a constant; one list for a buffer and all its views
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Dual":
-        check_real(fun, y)
+        if type(y) is not np.float64:
+            check_real(fun, y)
         tangents, varies = [None] * len(args), None
         for i in boxed:
             if args[i].varies[0]:
@@ -45,9 +46,16 @@ class Dual(Box):
                 return constant(y, self.level)
             tangents[viewed[0]], varies = args[viewed[0]].tangent, args[viewed[0]].varies
         dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
+        if type(dy) is type(y) is np.float64:
+            return Dual(y, dy, self.level, varies)
         if dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
         return Dual(y, alike(dy, y), self.level, varies)
+
+    def copy(self, order: Any = "C") -> "Dual":
+        """As of ndarray."""
+        value, tangent = self.value.copy(order), self.tangent.copy(order)  # laid out alike, so their copies are too
+        return Dual(value, tangent, self.level, VARIES if self.varies[0] else [False])
 
     def taking(self, other: Any) -> tuple[Any, Any]:
         """Value and tangent of what is about to be written into self, which varies from then on if `other` does."""

@@ -18,7 +18,7 @@ import numpy as np
 from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, levels
 from sophia_ref.autodiff.dual import Dual
 
-IMMUTABLE = {int, float, np.float64, np.float32}  # constants that nobody can change
+IMMUTABLE = {int, float, np.float64, np.float32, slice, type(...), type(None)}  # constants that nobody can change
 
 
 class Tape:
@@ -41,24 +41,29 @@ class Tape:
         self.lines.append((range(self.size, self.size + len(results)), parents, pullback))
         return [self.var(y) for y in results]
 
-    def pull(self, index: int, y_bar: Any) -> dict[int, Any]:
+    def pull(self, index: int, y_bar: Any) -> list[Any]:
         """Cotangents of the Vars that Var number `index` depends on, given its own; called any number of times."""
-        bars = {index: y_bar}
+        bars: list[Any] = [None] * self.size
+        bars[index] = y_bar
         for results, parents, how in reversed(self.lines):
             if type(results) is int:
-                bar = bars.pop(results, None)
+                bar = bars[results]
                 if bar is not None:
+                    bars[results] = None  # no longer needed
                     cotangent, y, values, kwargs = how
                     for i, parent in parents:
-                        term = cotangent(i, bar, y, *values, **kwargs)
-                        if term.dtype is not values[i].dtype:
-                            term = like(term, values[i])
-                        bars[parent] = bars[parent] + term if parent in bars else term  # fan-out adds
+                        term, x = cotangent(i, bar, y, *values, **kwargs), values[i]
+                        if not type(term) is type(x) is np.float64 and term.dtype is not x.dtype:
+                            term = like(term, x)
+                        sofar = bars[parent]
+                        bars[parent] = term if sofar is None else sofar + term  # fan-out adds
             else:
-                given = tuple(bars.pop(i, None) for i in results)
+                given = tuple(bars[i] for i in results)
                 if any(bar is not None for bar in given):
+                    bars[results.start : results.stop] = [None] * len(results)
                     for (_, parent), term in zip(parents, how(given), strict=True):
-                        bars[parent] = bars[parent] + term if parent in bars else term
+                        sofar = bars[parent]
+                        bars[parent] = term if sofar is None else sofar + term
         return bars
 
 
@@ -71,18 +76,21 @@ class Var(Box):
         self.value, self.tape, self.index, self.level = value, tape, index, tape.level
 
     def lift(self, fun: Any, y: Any, args: Any, values: list[Any], boxed: list[int], kwargs: dict[str, Any]) -> "Var":
-        if type(y) is not np.float64:
+        if type(y) is not np.float64 and not isinstance(y, Box):
             check_real(fun, y)
         if len(boxed) < len(values):
             for i, value in enumerate(values):
-                if i not in boxed and type(value) not in IMMUTABLE:
+                if type(value) not in IMMUTABLE and i not in boxed:
                     values[i] = keep(value)
         if kwargs:
             kwargs = {key: keep(value) for key, value in kwargs.items()}
-        tape = self.tape
-        parents = [(i, args[i].index) for i in boxed]
-        tape.lines.append((tape.size, parents, (RULES[fun].cotangent, y, values, kwargs)))
-        return tape.var(y)
+        tape, parents = self.tape, []
+        for i in boxed:
+            parents.append((i, args[i].index))
+        number = tape.size
+        tape.lines.append((number, parents, (RULES[fun].cotangent, y, values, kwargs)))
+        tape.size = number + 1
+        return Var(y, tape, number)
 
     def assign(self, index: Any, value: Any) -> None:
         raise InPlaceError(
@@ -103,7 +111,13 @@ def keep(value: Any) -> Any:
         return value.copy() if may_change(value) else value
     if isinstance(value, Dual):  # under a Hessian-vector product the buffers of np.empty_like are Duals
         return value.copy()
-    return type(value)(keep(item) for item in value) if type(value) in (tuple, list) else value
+    if type(value) is tuple:
+        for item in value:
+            if type(item) not in IMMUTABLE:
+                return tuple(map(keep, value))
+    elif type(value) is list:
+        return list(map(keep, value))
+    return value
 
 
 def may_change(array: Any) -> bool:
@@ -201,7 +215,7 @@ def output(name: str, level: int, y: Any) -> Any:
 
 
 def as_array(x: Any) -> Any:
-    return x if isinstance(x, Box | np.ndarray | np.generic) else np.asarray(x)
+    return x if isinstance(x, (Box, np.ndarray, np.generic)) else np.asarray(x)
 
 
 def locked(x: Any) -> Any:

@@ -67,7 +67,7 @@ _PER_COORDINATE = ("lr", "weight_decay", "gamma")
 
 def is_array(x: object) -> bool:
     """Whether x is an array that speaks NumPy's protocols: an ndarray, or CuPy's."""
-    return hasattr(x, "__array_function__") and hasattr(x, "dtype")
+    return type(x) is np.ndarray or (hasattr(x, "__array_function__") and hasattr(x, "dtype"))
 
 
 def frozen(x: Array) -> Array:

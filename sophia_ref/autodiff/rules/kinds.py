@@ -1,8 +1,8 @@
 """The kinds of rules, and what they share."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,12 +16,16 @@ def elementwise(*maps: Callable[..., Array] | None) -> Rule:
     """maps[i](d, y, *args) is d times the derivative of y by args[i]; None where there is none."""
 
     def tangent(tangents: Sequence[Array], y: Array, *args: Array) -> Array:
-        dy = shared = None
-        for map_, d in zip(maps, tangents, strict=True):
-            if d is not None and map_ is not None:
+        dy, shared = None, False
+        for i, d in enumerate(tangents):
+            if d is not None and (map_ := maps[i]) is not None:
                 term = map_(d, y, *args)
-                shared = dy is None and term is d
-                dy = term if dy is None else dy + term
+                if dy is None:
+                    dy, shared = term, term is d
+                else:
+                    dy, shared = dy + term, False
+        if type(dy) is type(y) is np.float64:
+            return dy
         if dy is None:
             return np.zeros_like(y)
         if dy.shape != y.shape:
@@ -33,6 +37,8 @@ def elementwise(*maps: Callable[..., Array] | None) -> Rule:
         if map_ is None:
             return np.zeros_like(strip(x))
         x_bar = map_(y_bar, y, *args)
+        if type(x_bar) is type(x) is np.float64:
+            return x_bar
         return x_bar if x_bar.shape == x.shape else unbroadcast(x_bar, x.shape)
 
     return Rule(tangent, cotangent, len(maps), frozenset())
@@ -42,16 +48,18 @@ def linear(fun: Callable[..., Array], transpose: Callable[..., Array]) -> Rule:
     """For fun(x, *settings), linear in x; transpose(y_bar, x, *settings)."""
 
     def tangent(tangents: Sequence[Array], y: Array, x: Array, *args: Any, **kwargs: Any) -> Array:
-        check_only_first(i for i, d in enumerate(tangents) if d is not None)
+        for d in tangents[1:]:
+            if d is not None:
+                refuse()
         return call(fun, tangents[0], *args, **kwargs)
 
     def cotangent(i: int, y_bar: Array, y: Array, *args: Any, **kwargs: Any) -> Array:
-        check_only_first([i])
+        if i > 0:
+            refuse()
         return transpose(y_bar, *args, **kwargs)
 
-    def check_only_first(boxed: Iterable[int]) -> None:
-        if any(i > 0 for i in boxed):
-            raise TypeError(f"{name_of(fun)}: only its first argument has a derivative; the others must be plain")
+    def refuse() -> NoReturn:
+        raise TypeError(f"{name_of(fun)}: only its first argument has a derivative; the others must be plain")
 
     return Rule(tangent, cotangent, *arguments(transpose, skip=1))
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from sophia_ref.autodiff.dispatch import COMPOSITES, RULES, Box, astype, call, getitem, strip
 from sophia_ref.autodiff.dual import buffer_like
-from sophia_ref.autodiff.rules.kinds import Array, as_tuple, composite, general, linear, unbroadcast
+from sophia_ref.autodiff.rules.kinds import Array, composite, general, linear, unbroadcast
 
 # -- picking and its transpose -----------------------------------------------------------------------------------------
 
@@ -16,16 +16,17 @@ from sophia_ref.autodiff.rules.kinds import Array, as_tuple, composite, general,
 def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with g added at [index], the transpose of x[index]. An entry indexed twice gets both."""
     y = np.zeros(shape, g.dtype)
-    if type(index) is int or not any(map(is_integers, as_tuple(index))):
-        y[index] = g
-    else:
-        np.add.at(y, index, g)
+    for part in index if type(index) is tuple else (index,):
+        if is_integers(part):
+            np.add.at(y, index, g)
+            return y
+    y[index] = g
     return y
 
 
 def is_integers(part: Any) -> bool:
     """Whether this part of an index lists positions, of which one may come twice."""
-    return isinstance(part, list) or (isinstance(part, np.ndarray) and part.dtype != bool)
+    return type(part) is list or (isinstance(part, np.ndarray) and part.dtype != bool)
 
 
 def from_source(g: Array, x: Array, source: Any) -> Array:
