@@ -270,10 +270,12 @@ class Box:
         return strip(self).astype(dtype) if np.dtype(dtype).kind in "iub" else call(astype, self, dtype)
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        return dispatch(np.reshape, (self, shape[0] if len(shape) == 1 else shape), {"order": order})
+        return call(
+            np.reshape, self, shape[0] if len(shape) == 1 else shape, **({} if order == "C" else {"order": order})
+        )
 
     def transpose(self, *axes: Any) -> Any:
-        return dispatch(np.transpose, (self, axes[0] if len(axes) == 1 else axes or None), {})
+        return call(np.transpose, self, axes[0] if len(axes) == 1 else axes or None)
 
     def copy(self, order: Any = "C") -> Any:
         return dispatch(np.copy, (self, order), {})

@@ -8,6 +8,7 @@ Cholesky decomposition, 2016.
 import math
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,15 +36,17 @@ def vecdot_cotangent(i: int, g: Array, y: Array, a: Array, b: Array) -> Array:
 
 
 def einsum_cotangent(i: int, g: Array, y: Array, subscripts: str, *operands: Array, optimize: Any = False) -> Array:
-    """Swap the result and operand i: its indices are all in the result or in other operands (einsum sees to it)."""
+    """Swap the result and operand i; along an index that stands in operand i alone, all cotangents are alike."""
     inputs, output = subscripts.split("->")
     terms = inputs.split(",")
     operand = i - 1  # argument 0 is the string
     others = [*terms[:operand], *terms[operand + 1 :]]
-    swapped = ",".join([output, *others]) + "->" + terms[operand]
+    alone = [axis for axis, c in enumerate(terms[operand]) if c not in output and not any(c in t for t in others)]
+    term = "".join(c for axis, c in enumerate(terms[operand]) if axis not in alone)
     arrays = [*operands[:operand], *operands[operand + 1 :]]
     shape = operands[operand].shape
-    bar = np.einsum(swapped, g, *arrays, optimize=optimize)
+    bar = np.einsum(",".join([output, *others]) + "->" + term, g, *arrays, optimize=optimize)
+    bar = np.expand_dims(bar, alone) if alone else bar
     return unbroadcast(np.broadcast_to(bar, np.broadcast_shapes(bar.shape, shape)), shape)
 
 
@@ -53,14 +56,13 @@ RULES[np.vecdot] = multilinear(np.vecdot, vecdot_cotangent)
 RULES[np.einsum] = multilinear(np.einsum, einsum_cotangent)
 
 
-@composite(np.einsum)
-def _(subscripts: Any, *operands: Array, optimize: Any = False) -> Array:
-    if not isinstance(subscripts, str):
-        raise TypeError("numpy.einsum: the derivative rule needs the subscripts as a string, such as 'ij,jk->ik'")
+@cache
+def einsum_terms(subscripts: str, ndims: tuple[int, ...]) -> tuple[list[str], str]:
+    """A letter for each axis: the terms of the operands, and that of the result, without dots."""
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = inputs.split(",")
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in subscripts]
-    extra = [np.ndim(x) - len(term.replace("...", "")) for term, x in zip(terms, operands, strict=True)]
+    extra = [ndim - len(term.replace("...", "")) for term, ndim in zip(terms, ndims, strict=True)]
     most = max([n for n, term in zip(extra, terms, strict=True) if "..." in term], default=0)
     letters = "".join(spare[:most])  # what ... stands for
     terms = [term.replace("...", letters[most - n :] if n else "") for term, n in zip(terms, extra, strict=True)]
@@ -68,18 +70,22 @@ def _(subscripts: Any, *operands: Array, optimize: Any = False) -> Array:
     if not arrow:
         joined = "".join(terms)
         output = letters + "".join(sorted(c for c in set(joined) - set(letters) if joined.count(c) == 1))
-    arrays = []
-    for n, x in enumerate(operands):  # take diagonals of repeated indices, and sum over those that are nowhere else
-        term, y = terms[n], x
+    return terms, output
+
+
+@composite(np.einsum)
+def _(subscripts: Any, *operands: Array, optimize: Any = False) -> Array:
+    if not isinstance(subscripts, str):
+        raise TypeError("numpy.einsum: the derivative rule needs the subscripts as a string, such as 'ij,jk->ik'")
+    given, output = einsum_terms(subscripts, tuple(map(np.ndim, operands)))
+    terms, arrays = [], []
+    for term, x in zip(given, operands, strict=True):  # take diagonals of repeated indices
+        y = x
         while repeated := [c for c in term if term.count(c) > 1]:
             first, second = [j for j, c in enumerate(term) if c == repeated[0]][:2]
             y = np.diagonal(y, 0, first, second)  # moves the index to the end
             term = "".join(c for j, c in enumerate(term) if j not in (first, second)) + repeated[0]
-        lonely = [c for c in term if c not in output and not any(c in t for j, t in enumerate(terms) if j != n)]
-        if lonely:
-            y = np.sum(y, axis=tuple(term.index(c) for c in lonely))
-            term = "".join(c for c in term if c not in lonely)
-        terms[n] = term
+        terms.append(term)
         arrays.append(y)
     return call(np.einsum, ",".join(terms) + "->" + output, *arrays, optimize=optimize)
 
