@@ -35,6 +35,7 @@ from sophia_ref.curvature import (
     hutchinson_rademacher,
     on_part,
 )
+from sophia_ref.inspector import Inspector
 from sophia_ref.optimizers import (
     AdaHessian,
     Adam,
@@ -63,7 +64,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AdaHessian", "Adam", "AdamW", "CheckpointError", "Checkpoints", "ClippedNewton", "DampedNewton", "Given",
-    "GradientDescent", "Layout", "Lion", "Momentum", "Newton", "Oracle", "Run", "SaddleFreeNewton", "SignGD", "Signum",
+    "GradientDescent", "Inspector", "Layout", "Lion", "Momentum", "Newton", "Oracle", "Run", "SaddleFreeNewton",
+    "SignGD", "Signum",
     "Snapshot", "Sophia", "SophiaG", "SophiaH", "Step", "averaged", "check_grads", "cosine", "empirical_fisher",
     "exact_diagonal", "gnb", "grad", "hessian", "hessian_diag", "hutchinson", "hutchinson_rademacher", "hvp", "jvp",
     "on_part", "primitive", "run", "sophia_update", "stop_gradient",

@@ -1,4 +1,4 @@
-"""The command sophia-ref: list, race, train, profile, checkpoint, demo. Nothing else in the package prints.
+"""The command sophia-ref: list, race, step, train, profile, checkpoint, demo. Nothing else in the package prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C, 141 for a closed pipe.
 """
@@ -8,9 +8,11 @@ import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref import checkpoint
-from sophia_ref.commands import profile, race, train
+from sophia_ref.commands import profile, race, step, train
 from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
 from sophia_ref.commands.folder import (
     LOG,
@@ -29,6 +31,7 @@ from sophia_ref.commands.folder import (
     save_picture,
     save_settings,
 )
+from sophia_ref.inspector import Inspector
 from sophia_ref.profile import measure
 from sophia_ref.report import text_table
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
@@ -40,13 +43,14 @@ FURTHEST = 10  # widths of the domain that a race may start away from it
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of sys.argv by default, and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a text may not fit the terminal's encoding
     try:
         calls = {
             "list": _list,
             "race": _race,
+            "step": _step,
             "train": _train,
             "profile": _profile,
             "checkpoint": _checkpoint,
@@ -84,16 +88,7 @@ def _list(args: Namespace) -> int:
 
 
 def _race(args: Namespace) -> int:
-    landscape, names, rates = REGISTRY[args.problem], list(dict.fromkeys(args.optimizers)), dict(args.lr)
-    if args.start is not None:
-        for axis, value, (low, high) in zip("xy", args.start, landscape.domain, strict=True):
-            reach = FURTHEST * (high - low)
-            if not low - reach <= value <= high + reach:
-                args.parser.error(
-                    f"argument --start: {axis} = {value:g}; expected {low - reach:g} <= {axis} <= {high + reach:g}, "
-                    f"within {FURTHEST} widths of the domain"
-                )
-        landscape = replace(landscape, start=np.array(args.start))
+    landscape, names, rates = _landscape(args), list(dict.fromkeys(args.optimizers)), dict(args.lr)
     for name in rates:
         if name not in names:
             args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
@@ -111,6 +106,61 @@ def _race(args: Namespace) -> int:
     if args.animate:
         print(f"wrote {plots.animate(landscape, runs, picture.with_suffix('.gif'))}")
     return 0
+
+
+def _landscape(args: Namespace) -> Any:
+    """The landscape, from the start that was given."""
+    landscape = REGISTRY[args.problem]
+    if args.start is None:
+        return landscape
+    for axis, value, (low, high) in zip("xy", args.start, landscape.domain, strict=True):
+        reach = FURTHEST * (high - low)
+        if not low - reach <= value <= high + reach:
+            args.parser.error(
+                f"argument --start: {axis} = {value:g}; expected {low - reach:g} <= {axis} <= {high + reach:g}, "
+                f"within {FURTHEST} widths of the domain"
+            )
+    return replace(landscape, start=np.array(args.start))
+
+
+def _step(args: Namespace) -> int:
+    landscape = _landscape(args)
+    try:
+        opt = step.optimizer(landscape, args.optimizer, {name: getattr(args, name) for name in step.SETTINGS})
+    except ValueError as error:
+        args.parser.error(str(error))
+    inspector = Inspector(landscape.noisy(args.noise**2) if args.noise else landscape, opt, seed=args.seed)
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    try:
+        plain = not "γ·ĥ ← √m\u0302".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        plain = True
+    print(f"{landscape.title}; h lists what to type\n" if args.steps is None else f"{landscape.title}\n")
+    print(step.page(inspector, color, plain), flush=True)
+    for line in _typed(inspector) if args.steps is None else repeat("n", args.steps):
+        if line.strip().lower() == "q":
+            break
+        answer = step.obey(inspector, line)
+        print("\n" + (answer or step.page(inspector, color, plain)), flush=True)
+        if answer and args.steps is not None:
+            break  # it has diverged
+    return 0
+
+
+def _typed(inspector: Inspector) -> Iterator[str]:
+    """The lines of standard input; at a terminal, with a prompt before each."""
+    if sys.stdin is None:  # closed
+        return
+    terminal = sys.stdin.isatty()
+    if terminal:
+        with suppress(ImportError):
+            import readline  # noqa: F401  gives input() arrow keys and a memory
+    while True:
+        try:
+            yield input(f"\nstep {inspector.t}> " if terminal else "")
+        except EOFError:
+            print(end="\n" * terminal)
+            return
 
 
 def _train(args: Namespace) -> int:

@@ -25,7 +25,7 @@ from sophia_ref.guard import default_block, take_step
 from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, is_array, number
 from sophia_ref.optimizers.description import same
 from sophia_ref.oracle import Oracle, as_problem
-from sophia_ref.snapshot import STREAMS, Snapshot, Stream
+from sophia_ref.snapshot import Snapshot, Stream, generators
 
 Array = Any
 MEMORY = 2**26  # bytes of trajectory that are kept unasked
@@ -143,7 +143,7 @@ def run(
             raise ValueError(f"run: steps must be at least {resume.t}, those already taken, got {steps}")
         return _go_on(resume._replace(optimizer=opt), problem, steps, callback, progress, checkpoint)
 
-    rngs = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(len(STREAMS))]
+    rngs = generators(seed)
     theta = problem.init(rngs[0]) if theta0 is None else theta0
     if not is_array(theta) or theta.dtype not in (np.float32, np.float64):
         given = "what problem.init returns" if theta0 is None else "theta0"

@@ -40,6 +40,11 @@ class Stream(NamedTuple):
         return rng
 
 
+def generators(seed: int) -> list[np.random.Generator]:
+    """The independent generators of a run with this seed, by STREAMS."""
+    return [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(len(STREAMS))]
+
+
 class Snapshot(NamedTuple):
     """A run after t steps, before it draws the batch of the next. `lead` is theta.shape[:-1]."""
 

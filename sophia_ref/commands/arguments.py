@@ -34,6 +34,21 @@ examples:
   sophia-ref race beale --noise 0.5 --seed 1 --output beale.svg
 """
 
+STEP = """\
+Each step is printed with its equations and the numbers in them, coordinate by
+coordinate. Then Enter takes the next one, b goes back, j 25 jumps, c goes on to
+the next step in which a coordinate is clipped, and h lists what else there is.
+The lines may come from a pipe. Going back and on again is exact, noise and
+random probes included. Settings are those of `sophia-ref race`; gamma is --lr
+unless --gamma is given too.
+
+examples:
+  sophia-ref step sophia_fig2
+  sophia-ref step rosenbrock --optimizer sophia --gamma 0.01 --beta2 0.99
+  sophia-ref step himmelblau --optimizer clipped-newton --start 0 0 --steps 3
+  printf 'c\\nu\\nb\\n' | sophia-ref step beale --optimizer sophia-h --seed 1
+"""
+
 TRAIN = """\
 As in the paper, the learning rate warms up (over a tenth of the steps here) and
 falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
@@ -113,8 +128,8 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     who = f"who races (default: {' '.join(RACERS)})"
     add("--optimizers", metavar="NAME", nargs="+", type=racer, default=RACERS, help=who)
     add("--steps", metavar="N", type=integer(1), default=50, help="steps of each (default: %(default)s)")
-    where = "where they start (default: the landscape's own start)"
-    add("--start", metavar=("X", "Y"), nargs=2, type=finite, help=where)
+    own = "(default: the landscape's own start)"
+    add("--start", metavar=("X", "Y"), nargs=2, type=finite, help=f"where they start {own}")
     add("--lr", metavar="NAME=LR", nargs="+", type=rate, default=[], help="learning rates in place of the default ones")
     noise = "standard deviation of noise on the gradients (default: none)"
     add("--noise", metavar="S", type=deviation, default=0.0, help=noise)
@@ -122,6 +137,21 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     place = "a folder, or a file .png, .svg or .pdf (default: %(default)s)"
     add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
     add("--animate", action="store_true", help="write an animated GIF too")
+
+    add = command("step", "Step an optimizer forward and back: each number with its equation", STEP)
+    add("problem", metavar="PROBLEM", type=one_of("a problem", REGISTRY), help="a name that `sophia-ref list` shows")
+    stepper = one_of("an optimizer that races", TOYS)
+    add("--optimizer", metavar="NAME", type=stepper, default="sophia", help="its name (default: %(default)s)")
+    add("--steps", metavar="N", type=integer(1), help="print N steps and ask nothing")
+    add("--start", metavar=("X", "Y"), nargs=2, type=finite, help=f"where it starts {own}")
+    add("--lr", metavar="LR", type=nonnegative, help="learning rate")
+    add("--gamma", metavar="G", type=positive, help="Sophia's curvature scale")
+    add("--beta1", metavar="B", type=decay, help="decay of the momentum")
+    add("--beta2", metavar="B", type=decay, help="decay of the curvature, or of the mean square")
+    add("--clip", metavar="RHO", type=bound, help="Sophia's greatest ratio; inf turns clipping off")
+    add("--every", metavar="K", type=integer(1), help="steps from one estimate of curvature to the next")
+    add("--noise", metavar="S", type=deviation, default=0.0, help=noise)
+    add("--seed", metavar="N", type=integer(0), default=0, help="of noise and random probes (default: %(default)s)")
 
     add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
     add("--text", metavar="FILE", help="any file (default: the language reference that every Python carries)")
@@ -201,6 +231,8 @@ def number(expected: str, holds: Callable[[Any], bool], kind: Callable[[str], An
 finite = number("a finite number", math.isfinite)
 nonnegative = number("a finite number >= 0", lambda x: 0 <= x < math.inf)
 deviation = number("a finite number >= 0 with a finite square", lambda x: x >= 0 and x * x < math.inf)
+decay = number("a number in [0, 1)", lambda x: 0 <= x < 1)
+bound = number("a number > 0, or inf", lambda x: x > 0)
 positive = number("a finite number > 0", lambda x: 0 < x < math.inf)
 
 

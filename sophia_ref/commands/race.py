@@ -26,18 +26,19 @@ def race(
 
     noise: standard deviation of what is added to each coordinate of each gradient.
     """
-    size = min(high - low for low, high in landscape.domain)
-    curvature = _curvature(landscape)
     problem = landscape.noisy(noise**2) if noise else landscape
-    runs = []
-    for name in names:
-        opt = TOYS[name](size, curvature)
-        if name in rates:
-            # gamma stays equal to lr, or an unclipped step would no longer be Newton's; it must be > 0
-            gamma = {"gamma": rates[name]} if hasattr(opt, "gamma") and rates[name] > 0 else {}
-            opt = replace(opt, lr=rates[name], **gamma)
-        runs.append(run(problem, opt, steps, seed=seed))
-    return runs
+    return [run(problem, toy(landscape, name, rates.get(name)), steps, seed=seed) for name in names]
+
+
+def toy(landscape: Any, name: str, lr: float | None = None) -> Any:
+    """An optimizer with its toy settings for this landscape but for the learning rate, if one is given.
+
+    Sophia's gamma is that rate too, or an unclipped step would no longer be Newton's; it must be > 0.
+    """
+    opt = TOYS[name](min(high - low for low, high in landscape.domain), _curvature(landscape))
+    if lr is None:
+        return opt
+    return replace(opt, lr=lr, **({"gamma": lr} if hasattr(opt, "gamma") and lr > 0 else {}))
 
 
 def _curvature(landscape: Any) -> float:
