@@ -48,7 +48,7 @@ class Dual(Box):
         dy = RULES[fun].tangent(tangents, y, *values, **kwargs)
         if type(dy) is type(y) is np.float64:
             return Dual(y, dy, self.level, varies)
-        if dy.dtype != y.dtype:
+        if dy.dtype is not y.dtype and dy.dtype != y.dtype:
             dy = call(astype, dy, y.dtype)
         return Dual(y, alike(dy, y), self.level, varies)
 
@@ -112,7 +112,7 @@ def alike(dy: Any, y: Any) -> Any:
     """dy boxed as y is, and with its axes in memory in the same order: what can be written into y, dy can take."""
     if isinstance(y, Dual) and not (isinstance(dy, Dual) and dy.level == y.level):
         dy = np.zeros_like(y) + dy
-    if y.ndim < 2 or dy.strides == y.strides:
+    if dy.strides == y.strides or y.ndim < 2:
         return dy
     if all(m == n for m, n, length in zip(dy.strides, y.strides, y.shape, strict=True) if length > 1):
         return dy  # an axis of length 1 has no place in memory

@@ -51,7 +51,8 @@ def linear(fun: Callable[..., Array], transpose: Callable[..., Array]) -> Rule:
         for d in tangents[1:]:
             if d is not None:
                 refuse()
-        return call(fun, tangents[0], *args, **kwargs)
+        dx = tangents[0]
+        return fun(dx, *args, **kwargs) if type(dx) is np.ndarray else call(fun, dx, *args, **kwargs)
 
     def cotangent(i: int, y_bar: Array, y: Array, *args: Any, **kwargs: Any) -> Array:
         if i > 0:
