@@ -665,6 +665,9 @@ HEADER_FAULTS = [  # what the header has instead, message
     ("optimizer/lr", {"eval": "1"}, "SophiaH: lr must be a finite number >= 0"),
     ("optimizer/lr", "hutchinson", "SophiaH: lr must be a finite number >= 0"),
     ("optimizer/lr", -1.0, "SophiaH: lr must be a finite number >= 0"),
+    ("optimizer/lr", 10**400, "SophiaH: lr must be a finite number >= 0, or an array"),  # beyond every float
+    ("optimizer/gamma", -(10**400), "SophiaH: gamma must be a finite number > 0, or an array"),
+    ("optimizer/lr", {"cosine": {"peak": 10**400, "steps": 3}}, "cosine: peak must be a finite number >= 0, got 1000"),
     ("extra", 1, "the header must have the keys t, seed, record"),
 ]  # fmt: skip
 VALUE_FAULTS = [  # an array's entry: value, message

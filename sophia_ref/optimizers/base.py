@@ -82,9 +82,13 @@ def number(name: str, value: object, expected: str, holds: Callable[[Any], Any])
     holds."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be {expected}, got {value!r}")
-    if not holds(value):
+    try:
+        x = float(value)
+    except OverflowError:  # an integer beyond every float
+        x = math.inf if value > 0 else -math.inf
+    if not holds(x):
         raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return float(value)
+    return x
 
 
 def integer(name: str, value: object, least: int) -> int:
