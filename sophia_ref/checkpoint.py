@@ -40,7 +40,9 @@ NEEDED: dict[str, Callable[[Any], bool]] = {  # key of the header -> test
     "seconds": lambda x: type(x) is float and x >= 0,
     "optimizer": lambda x: isinstance(x, dict),
     "streams": lambda x: isinstance(x, dict) and tuple(x) == STREAMS,
-    "versions": lambda x: isinstance(x, dict) and all(isinstance(v, str) for v in x.values()),
+    "versions": lambda x: (
+        isinstance(x, dict) and all(isinstance(v, str) and (k + v).isprintable() for k, v in x.items())
+    ),
 }
 
 
@@ -152,7 +154,9 @@ def _named(path: str | Path) -> Iterator[None]:
     except RecursionError:
         raise CheckpointError(f"{path}: nested too deeply") from None
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {error!s:.500}") from None
+        # what a file says may not write to the terminal of whoever reads of it
+        message = "".join(c if c.isprintable() else "?" for c in str(error)[:500])
+        raise CheckpointError(f"{path}: {message}") from None
 
 
 def _memory(snapshot: Snapshot) -> dict[str, Array]:

@@ -400,6 +400,11 @@ def test_going_back_in_a_folder_with_later_steps_is_refused_before_any_step(tmp_
     sr.run(Noisy(), SOPHIA, 10, checkpoint=saved, resume=six)
     with pytest.raises(CheckpointError, match=r"step-00000008\.ckpt: later than step 6"):
         sr.run(problem, SOPHIA, 10, checkpoint=saved, resume=six)
+    for path in saved.paths()[-2:]:  # steps 8 and 10
+        path.unlink()
+    checkpoint.save(tmp_path / "step-00000007.ckpt", six)  # one step later is later too
+    with pytest.raises(CheckpointError, match=r"step-00000007\.ckpt: later than step 6"):
+        sr.run(problem, SOPHIA, 10, checkpoint=saved, resume=six)
     assert problem.batches == []
 
 
@@ -633,7 +638,10 @@ HEADER_FAULTS = [  # what the header has instead, message
     ("seconds", None, "unsound seconds in the header, None"),
     ("versions", {"numpy": 2}, "unsound versions in the header"),
     ("versions", [], "unsound versions in the header, []"),
+    ("versions", {"numpy": "\x1b[2J"}, "unsound versions in the header, {'numpy': '\\x1b[2J'}"),  # clears a terminal
+    ("versions", {"\n": "2"}, "unsound versions in the header, {'\\n': '2'}"),
     ("streams", {}, "unsound streams in the header, {}"),
+    ("streams", {s: [1, 1, 0, 0, 0] for s in ("data", "initialisation", "probes", "callback")}, "unsound streams"),
     ("streams/data", [1, 2, 3, 4], "stream data must be integers >= 0 below"),
     ("streams/data", [2**128, 1, 0, 0, 0], "stream data must be integers >= 0 below"),
     ("streams/data", [1, 1, 0, -1, 0], "stream data must be integers >= 0 below"),
@@ -669,6 +677,8 @@ HEADER_FAULTS = [  # what the header has instead, message
     ("optimizer/gamma", -(10**400), "SophiaH: gamma must be a finite number > 0, or an array"),
     ("optimizer/lr", {"cosine": {"peak": 10**400, "steps": 3}}, "cosine: peak must be a finite number >= 0, got 1000"),
     ("extra", 1, "the header must have the keys t, seed, record"),
+    ("\x1b[2J", 1, ", streams, versions, ?[2J"),
+    ("optimizer/\x1b]0;x\x07", 1, ", got ?]0;x?, beta1"),
 ]  # fmt: skip
 VALUE_FAULTS = [  # an array's entry: value, message
     ("theta", (1, 3), np.nan, "array theta has the unsound entry nan at [1, 3]"),
