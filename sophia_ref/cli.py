@@ -1,6 +1,7 @@
 """The command sophia-ref: list, race, step, train, profile, checkpoint, demo. Nothing else in the package prints.
 
-Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C, 141 for a closed pipe.
+Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
+SIGTERM and SIGHUP too), 141 for a closed pipe.
 """
 
 import io
@@ -30,6 +31,7 @@ from sophia_ref.commands.folder import (
     new_folder,
     save_picture,
     save_settings,
+    sweep,
 )
 from sophia_ref.inspector import Inspector
 from sophia_ref.profile import measure
@@ -62,15 +64,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except SystemExit as end:  # argparse: help, version, a wrong argument
         return int(end.code or 0)
-    except KeyboardInterrupt:
-        print("\nsophia-ref: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print("\nsophia-ref: " + _with_notes("interrupted", interrupt), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 141
     except (OSError, MemoryError, checkpoint.CheckpointError) as error:
-        print(f"sophia-ref: error: {error}", file=sys.stderr)
+        print("sophia-ref: error: " + _with_notes(str(error), error), file=sys.stderr)
         return 1
+
+
+def _with_notes(message: str, error: BaseException) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", [])])
 
 
 def _list(args: Namespace) -> int:
@@ -185,30 +191,28 @@ def _train(args: Namespace) -> int:
         **{name: getattr(opt, name, None) for name in ("lr", "gamma", "weight_decay")},
         "every": every,
     }
+    sweep(folder)
     save_settings(folder, settings, text)
-
-    print(f"a GPT of {task.model.size:,} parameters on {name}" + f"\n{remark}" * bool(remark))
-    print(
-        f"{args.optimizer}, peak lr {opt.lr:g}, {args.steps} step{'s' * (args.steps > 1)} of "
-        f"{args.batch_size} x {task.context} {task.source.unit}s" + (f"; {resume.t} are done" if resume else ""),
-        flush=True,
-    )
-    say = partial(print, flush=True)
-    done = train.train(task, opt, args.steps, args.seed, every, folder, resume, say)
-    wrote = [folder / LOG]
-    if done.rows:
-        wrote.append(save_picture(done.rows, opt, task.source.unit, folder))
-    if not (done.interrupted or done.failure):
-        loss, written = train.judge(task, done.theta, args.seed)
-        print(f"\nvalidation loss {loss:.4f} nats a {task.source.unit} after {args.steps} steps")
-        print(f"a sample at temperature 0.8:\n\n{indent(written, '  ')}\n")
-    print("\n".join(f"wrote {path}" for path in wrote), flush=True)
-    if done.interrupted:
+    go_on = f"to go on:\nsophia-ref train --resume {shlex.quote(folder.as_posix())}"
+    with train.resumable(go_on):
+        print(f"a GPT of {task.model.size:,} parameters on {name}" + f"\n{remark}" * bool(remark))
         print(
-            f"sophia-ref: interrupted after {len(done.rows)} of {args.steps} steps; to go on:\n"
-            f"sophia-ref train --resume {shlex.quote(folder.as_posix())}",
-            file=sys.stderr,
+            f"{args.optimizer}, peak lr {opt.lr:g}, {args.steps} step{'s' * (args.steps > 1)} of {args.batch_size} x "
+            f"{task.context} {task.source.unit}s" + (f"; {resume.t} are done" if resume else ""),
+            flush=True,
         )
+        say = partial(print, flush=True)
+        done = train.train(task, opt, args.steps, args.seed, every, folder, resume, say)
+        wrote = [folder / LOG]
+        if done.rows:
+            wrote.append(save_picture(done.rows, opt, task.source.unit, folder))
+        if not (done.interrupted or done.failure):
+            loss, written = train.judge(task, done.theta, args.seed)
+            print(f"\nvalidation loss {loss:.4f} nats a {task.source.unit} after {args.steps} steps")
+            print(f"a sample at temperature 0.8:\n\n{indent(written, '  ')}\n")
+        print("\n".join(f"wrote {path}" for path in wrote), flush=True)
+    if done.interrupted:
+        print(f"sophia-ref: interrupted after {len(done.rows)} of {args.steps} steps; {go_on}", file=sys.stderr)
         return 130
     if done.failure:
         last = checkpoint.Checkpoints(folder, 1).paths()[-1]

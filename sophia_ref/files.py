@@ -27,8 +27,10 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())  # mkstemp's own 0600 would hide the file from others
         os.replace(name, path)
-    except BaseException:  # Ctrl-C too
+    except BaseException as error:  # Ctrl-C too
         Path(name).unlink(missing_ok=True)  # it is gone if Ctrl-C came right after the renaming
+        if isinstance(error, OSError) and error.filename is None:  # a disk that is full says nothing of the file
+            error.filename = str(path)
         raise
     if os.name == "posix":  # Windows cannot open a folder
         _sync_folder(path.parent)

@@ -38,6 +38,16 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["x.bin"]
 
 
+def test_an_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.bin'"), replacing(tmp_path / "x.bin"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
 def test_the_file_is_as_readable_as_any_other(tmp_path):
     plain = tmp_path / "plain"

@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,14 @@ def new_folder(parent: Path, name: str) -> Path:
         except FileExistsError:
             number += 1
             folder = parent / f"{name}-{number}"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed training left half-written; of its checkpoints, the next save does that."""
+    for name in (SETTINGS, LOG, PICTURE):
+        for stale in folder.glob(f".{name}.*.tmp"):
+            with suppress(OSError):
+                stale.unlink()
 
 
 def fingerprint(path: str | None) -> str:

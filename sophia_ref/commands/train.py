@@ -1,7 +1,10 @@
 """`sophia-ref train`: one optimizer on a language task, watched as it goes, and with everything saved to go on."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +42,23 @@ class Training(NamedTuple):
 
 class _Infinite(Exception):
     """The loss is infinite; when anything is NaN, `run` itself stops."""
+
+
+@contextmanager
+def resumable(go_on: str) -> Iterator[None]:
+    """Within it, being told to end (SIGTERM) and losing the terminal (SIGHUP) raise KeyboardInterrupt as Ctrl-C does,
+    and whatever breaks a training off carries the note how to go on."""
+    with ExitStack() as stack:
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP, and only the main thread may change signals
+            if number is not None and threading.current_thread() is threading.main_thread():
+                if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, which stays so
+                    stack.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
+        try:
+            yield
+        except (KeyboardInterrupt, OSError, MemoryError) as error:
+            error.add_note(go_on)
+            raise
 
 
 def read_text(path: str | None, tokens: str | None) -> tuple[text.Text | text.Bytes, str]:

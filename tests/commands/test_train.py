@@ -172,9 +172,66 @@ def test_a_training_interrupted_before_it_saved_anything_begins_anew(monkeypatch
     with monkeypatch.context() as patch:
         fail_at(patch, 1, method="init")
         assert main([*argv, "--output", "cut"]) == 130
-    assert capsys.readouterr().err == "\nsophia-ref: interrupted\n"
+    assert capsys.readouterr().err == "\nsophia-ref: interrupted; to go on:\nsophia-ref train --resume cut\n"
     assert main(["train", "--resume", "cut"]) == 0
     assert log("cut") == log("whole")
+
+
+@pytest.mark.parametrize(("owner", "method"), [("train", "judge"), ("train", "save_log"), ("cli", "save_picture")])
+def test_ctrl_c_at_any_other_moment_says_how_to_go_on_too(owner, method, monkeypatch, capsys, book):
+    """While the trained model is judged, and, as the second Ctrl-C would be, while the log or the picture is saved."""
+    argv = ["train", "--text", book, "--steps", "3", *SMALL]
+    assert main([*argv, "--output", "whole"]) == 0
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"sophia_ref.{'commands.' * (owner == 'train')}{owner}.{method}", interrupted)
+        assert main([*argv, "--output", "cut"]) == 130
+    assert capsys.readouterr().err.endswith("interrupted; to go on:\nsophia-ref train --resume cut\n")
+    assert main(["train", "--resume", "cut"]) == 0
+    assert log("cut") == log("whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for one process")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_training_that_is_told_to_end_saves_and_says_how_to_go_on(name, capsys, book):
+    argv = ["train", "--text", book, "--steps", "2000", "--every", "1000", *SMALL]
+    assert main([*argv, "--output", "whole"]) == 0
+    number = getattr(signal, name)
+    process = subprocess.Popen(
+        [*COMMAND, *argv, "--output", "cut"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # it may be ignored where the tests run
+    )
+    while not Path("cut/log.csv").exists():  # the first look
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    done = checkpoint.Checkpoints("cut", 1).latest().t
+    assert done < 2000
+    assert err.endswith(f"interrupted after {done} of 2000 steps; to go on:\nsophia-ref train --resume cut\n")
+    assert main(["train", "--resume", "cut"]) == 0
+    assert log("cut") == log("whole")
+
+
+def test_signals_mean_afterwards_what_they_meant_before(book):
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["train", "--text", book, "--steps", "1", *SMALL]) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_a_killed_training_left_half_written_goes(monkeypatch, book):
+    stopped(monkeypatch, book)
+    for name in ("train.json", "log.csv", "curve.png", "step-00000012.ckpt", "mine"):
+        Path("cut", f".{name}.a1b2.tmp").write_bytes(b"half")
+    assert main(["train", "--resume", "cut"]) == 0
+    assert [path.name for path in Path("cut").glob(".*")] == [".mine.a1b2.tmp"]
 
 
 def test_a_text_that_moved_is_found_where_one_says_and_from_then_on(monkeypatch, capsys, book, tmp_path):
@@ -373,7 +430,8 @@ def test_weights_that_are_all_but_infinite_are_judged_without_a_warning(capsys, 
 def test_a_run_that_breaks_off_keeps_its_log(error, monkeypatch, capsys, book):
     fail_at(monkeypatch, 9, error)
     assert main(["train", "--text", book, "--every", "5", "--optimizer", "adam", *SMALL]) == 1
-    assert str(error) in capsys.readouterr().err
+    said = f"sophia-ref: error: {error}; to go on:\nsophia-ref train --resume out/train_adam\n"
+    assert capsys.readouterr().err == said
     assert len(read_log("out/train_adam")) == 6
     assert checkpoint.Checkpoints("out/train_adam", 1).latest().t == 6
 
