@@ -197,7 +197,7 @@ def test_ctrl_c_at_any_other_moment_says_how_to_go_on_too(owner, method, monkeyp
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals for one process")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_training_that_is_told_to_end_saves_and_says_how_to_go_on(name, capsys, book):
-    argv = ["train", "--text", book, "--steps", "2000", "--every", "1000", *SMALL]
+    argv = ["train", "--text", book, "--steps", "500", "--every", "400", *SMALL]
     assert main([*argv, "--output", "whole"]) == 0
     number = getattr(signal, name)
     process = subprocess.Popen(
@@ -214,8 +214,8 @@ def test_a_training_that_is_told_to_end_saves_and_says_how_to_go_on(name, capsys
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     done = checkpoint.Checkpoints("cut", 1).latest().t
-    assert done < 2000
-    assert err.endswith(f"interrupted after {done} of 2000 steps; to go on:\nsophia-ref train --resume cut\n")
+    assert done < 500
+    assert err.endswith(f"interrupted after {done} of 500 steps; to go on:\nsophia-ref train --resume cut\n")
     assert main(["train", "--resume", "cut"]) == 0
     assert log("cut") == log("whole")
 
