@@ -177,7 +177,8 @@ def train(
 
 
 def _failure(task: Any, here: Snapshot) -> str:
-    """What was not finite in the step after `here`, and in which tensor. The step is taken once more to see it."""
+    """What was not finite in the step after `here`, and in which tensor; of a loss, which has none, where the largest
+    weight is, as only large weights lead there. The step is taken once more to see it."""
 
     def stream(name: str) -> np.random.Generator:
         index = STREAMS.index(name)
@@ -196,7 +197,9 @@ def _failure(task: Any, here: Snapshot) -> str:
     with np.errstate(all="ignore"):
         asked = oracle()
         if not np.isfinite(asked.loss()):
-            return f"the loss is {asked.loss()}"
+            sizes = {tensor: np.abs(w).max() for tensor, w in task.model.layout.unpack(here.theta).items()}
+            largest = max(sizes, key=lambda tensor: sizes[tensor])
+            return f"the loss is {asked.loss()}; the largest weight, in {largest}, is {sizes[largest]:.3g}"
         for what, array in answers():
             for tensor, entries in task.model.layout.unpack(array).items():
                 if bad := np.count_nonzero(~np.isfinite(entries)):

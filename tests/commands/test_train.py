@@ -20,6 +20,7 @@ import pytest
 from sophia_ref import checkpoint
 from sophia_ref.cli import main
 from sophia_ref.commands import train
+from sophia_ref.optimizers import SignGD
 from toy_problems.transformer import TinyGPT
 
 ROOT = Path(__file__).parents[2]
@@ -353,8 +354,8 @@ def poison(monkeypatch, method, call, tensor=None, value=0.0):
 @pytest.mark.parametrize(
     ("optimizer", "method", "tensor", "value", "said"),
     [
-        ("adam", "loss", None, np.nan, "the loss is nan"),
-        ("adam", "loss", None, np.inf, "the loss is inf"),
+        ("adam", "loss", None, np.nan, "the loss is nan; the largest weight, in TENSOR, is LARGEST"),
+        ("adam", "loss", None, np.inf, "the loss is inf; the largest weight, in TENSOR, is LARGEST"),
         ("sophia-g", "loss", "1.mlp.in", 0, "the gradient of 1.mlp.in is not finite in 1024 of 1024 entries"),
         ("lion", "loss", "gain", 0, "the gradient of gain is not finite in 16 of 16 entries"),
     ],
@@ -368,10 +369,14 @@ def test_a_step_that_fails_ends_the_run_with_its_number_the_tensor_and_the_state
         assert main([*argv, "--output", "failed"]) == 1
     captured = capsys.readouterr()
     first, second = captured.err.splitlines()
+    *_, command, action, path = shlex.split(second)
+    weights = np.abs(checkpoint.load(path).theta)
+    slices = TinyGPT(17, 32, 16, 2, 2).layout.slices.items()
+    largest = next(name for name, at in slices if at.start <= weights.argmax() < at.stop)
+    said = said.replace("TENSOR", largest).replace("LARGEST", f"{weights.max():.3g}")
     assert first == f"sophia-ref: error: step 5: {said}; a smaller --lr may help"
     assert "validation loss" not in captured.out
     assert [int(row["step"]) for row in read_log("failed")] == [1, 2, 3, 4]
-    *_, command, action, path = shlex.split(second)
     assert main([command, action, path]) == 0
     assert re.search(r"^t +4$", capsys.readouterr().out, re.MULTILINE)
     assert np.isfinite(checkpoint.load(path).theta).all()
@@ -379,6 +384,22 @@ def test_a_step_that_fails_ends_the_run_with_its_number_the_tensor_and_the_state
     assert main(["train", "--resume", "failed"]) == 0
     assert main([*argv, "--output", "whole"]) == 0
     assert log("failed") == log("whole")
+
+
+def test_a_loss_that_is_not_finite_leads_to_the_largest_weight(monkeypatch, capsys, book):
+    layout, step = TinyGPT(17, 32, 16, 2, 2).layout, SignGD.step
+
+    def grown(self, theta, state, oracle):
+        done = step(self, theta, state, oracle)
+        weights = done.theta.copy()
+        if done.state.t == 4:
+            layout.unpack(weights)["1.attention.in"][:] = -1e38
+        return done._replace(theta=weights)
+
+    monkeypatch.setattr(SignGD, "step", grown)
+    assert main(["train", "--text", book, "--optimizer", "signgd", "--steps", "20", *SMALL]) == 1
+    said = "step 5: the loss is nan; the largest weight, in 1.attention.in, is 1e+38; a smaller --lr may help"
+    assert said in capsys.readouterr().err
 
 
 def test_a_curvature_that_is_not_finite_is_named(monkeypatch, capsys, book):
