@@ -5,9 +5,13 @@ from sophia_ref.profile import PASSES, Part, Profile
 HEADER = ("", "", "    µs", "  step", "Mflop", "   MB", "floor", "share")
 LEGEND = """\
 A layer is named by its function and its weights; those of all blocks are added.
-Mflop: of matrix products. MB: each input and each output once, the least there
-is to move. floor: the µs that the slower of the two takes at the rates above.
-share: of the time, what the floor explains.
+forward: its output. backward: the gradients of its inputs and its weights.
+µs: the time, in a mean step. step: its part of the whole step. Mflop: millions
+of additions and multiplications in matrix products. MB: each input and each
+output once, the least there is to move. floor: the µs that the slower of the
+two takes at the rates above. share: of the time, what the floor explains.
+gather gradient: those of all weights into one array. tape: what joins layers,
+the sums of residuals too. curvature: its estimates, spread over all steps.
 
 Why layers miss their floor
   passes   NumPy reads and writes whole arrays in each operation: gelu, softmax,
@@ -41,7 +45,12 @@ def rows(profile: Profile) -> list[tuple[str, ...]]:
 def _row(profile: Profile, part: Part, floor: float) -> tuple[str, ...]:
     name = part.name if part.direction != PASSES[1] else ""
     cells = [name, part.direction, f"{1e6 * part.seconds:6.0f}", f"{part.seconds / profile.seconds:6.1%}"]
-    cells.append(f"{part.flops / 1e6:5.0f}" if part.flops else "")
+    cells.append(_three_figures(part.flops / 1e6) if part.flops else "")
     if floor:
-        cells += [f"{round(part.bytes / 1e6, 3):5.3g}", f"{1e6 * floor:5.0f}", f"{floor / part.seconds:5.0%}"]
+        cells += [_three_figures(part.bytes / 1e6), f"{1e6 * floor:5.0f}", f"{floor / part.seconds:5.0%}"]
     return tuple(cells + [""] * (len(HEADER) - len(cells)))
+
+
+def _three_figures(x: float) -> str:
+    """Rounded, down to thousandths, and without an exponent: 0.009, 2.2, 3300."""
+    return f"{float(f'{round(x, 3):.3g}'):5.15g}"

@@ -6,7 +6,7 @@ from PIL import Image
 from sophia_ref import profile as module
 from sophia_ref.cli import main
 from sophia_ref.commands.profile import HEADER, LEGEND, rows
-from sophia_ref.profile import Part, Profile
+from sophia_ref.profile import PASSES, Part, Profile
 from sophia_ref.report import text_table
 from toy_problems.transformer import PRESETS
 
@@ -27,6 +27,21 @@ def test_the_table_adds_up():
         ("not attributed", ""): ["500", "4.0%", "", "", "", ""],
         ("whole step", ""): ["12500", "100.0%", "3", "4.6", "6100", "49%"],
     }
+
+
+def test_small_and_large_amounts_have_three_figures_and_no_exponent():
+    for flops, moved, mflop, megabytes in (
+        (493_312, 9_372, "0.493", "0.009"),
+        (50_331_648, 2_195_968, "50.3", "2.2"),
+        (1_234_567_890_123, 3_296_123_456, "1230000", "3300"),
+    ):
+        row = rows(Profile([Part("linear", "forward", 1.0, flops, moved)], 1.0, 1e12, 1e9))[0]
+        assert [cell.strip() for cell in row[4:6]] == [mflop, megabytes]
+
+
+def test_every_column_is_explained():
+    for name in (*filter(None, map(str.strip, HEADER)), *PASSES):
+        assert f"{name}: " in LEGEND, name
 
 
 def test_table_and_legend_fit_80_columns():
