@@ -170,7 +170,7 @@ def _checked(tokens: ArrayLike) -> NDArray[Any]:
 
 def _check_file(path: str | Path) -> None:
     if not Path(path).is_file():
-        raise FileNotFoundError(f"path: {str(path)!r}; expected the name of a text file")
+        raise FileNotFoundError(f"path: {str(path)!r}; expected the name of a file")
 
 
 def language_reference() -> str:

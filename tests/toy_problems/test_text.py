@@ -76,9 +76,9 @@ def test_a_file_is_read_as_utf_8_or_as_told(tmp_path):
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"path: '.*no such\.txt'; expected the name of a text file"):
+    with pytest.raises(FileNotFoundError, match=r"path: '.*no such\.txt'; expected the name of a file"):
         load(tmp_path / "no such.txt")
-    with pytest.raises(FileNotFoundError, match="expected the name of a text file"):
+    with pytest.raises(FileNotFoundError, match="expected the name of a file"):
         load(tmp_path)
 
 
@@ -200,7 +200,7 @@ def test_bytes_are_encoded_and_decoded_as_utf_8(binary):
 
 
 def test_files_without_bytes_are_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"path: '.*nothing'; expected the name of a text file"):
+    with pytest.raises(FileNotFoundError, match=r"path: '.*nothing'; expected the name of a file"):
         Bytes(tmp_path / "nothing")
     (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match=r"path: '.*empty' is empty; expected text"):
