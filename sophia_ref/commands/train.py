@@ -27,7 +27,7 @@ PART = 8  # on how many batches
 SAMPLED = 4  # at every fourth of these looks the model writes something
 LINE = 36  # tokens, so that a line with losses before it fits 80 columns
 CHARACTERS = 2**24  # bytes of a file whose characters can be tokens: they take 16 bytes each on the way
-SHARE = 0.02  # of the time may go into pictures
+FIRST, SHARE = 5.0, 0.02  # seconds to the first picture; how much of the time may go into pictures
 
 
 class Training(NamedTuple):
@@ -112,7 +112,7 @@ def train(
     done, cost = (0, 0.0) if resume is None else (resume.t, resume.cost)
     some = task.validation_batches[:: max(1, len(task.validation_batches) // PART)]
     latest = next((row.validation_loss for row in reversed(rows) if not np.isnan(row.validation_loss)), np.nan)
-    picture_due = time.monotonic() + 1 / SHARE  # a second, guessed
+    picture_due = time.monotonic() + FIRST
 
     def look(t: int, step: Any, oracle: Any) -> None:
         nonlocal cost, latest, picture_due
