@@ -29,8 +29,8 @@ def replacing(path: str | Path) -> Iterator[IO[bytes]]:
         os.replace(name, path)
     except BaseException as error:  # Ctrl-C too
         Path(name).unlink(missing_ok=True)  # it is gone if Ctrl-C came right after the renaming
-        if isinstance(error, OSError) and error.filename is None:  # a disk that is full says nothing of the file
-            error.filename = str(path)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # an error of the disk says nothing of the file
         raise
     if os.name == "posix":  # Windows cannot open a folder
         _sync_folder(path.parent)
