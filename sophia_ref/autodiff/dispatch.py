@@ -126,7 +126,9 @@ def as_operand(x: Any) -> Any:
 
 def check_real(fun: Callable[..., Any], y: Any) -> None:
     """Raise TypeError unless y = fun(...) is of real numbers; the rules are right for those only."""
-    dtype = y.dtype if type(y) is np.ndarray or hasattr(y, "dtype") else np.result_type(y)  # 1j * np.float64(2) is Python's complex
+    dtype = (
+        y.dtype if type(y) is np.ndarray or hasattr(y, "dtype") else np.result_type(y)
+    )  # 1j * np.float64(2) is Python's complex
     if dtype.kind not in "fiub":
         what = "complex numbers: differentiate real and imaginary parts as real arrays"
         raise TypeError(f"{name_of(fun)} gave {what if dtype.kind == 'c' else f'an array of dtype {dtype}'}")
