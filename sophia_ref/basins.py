@@ -6,23 +6,28 @@ Starts on a grid are rows of one theta. A row retires when it is done, so that t
     at a saddle     it came within 1e-9 of the domain's size, closer than any path that only passes by
     or a maximum
     diverged        it left the finite numbers, or went further than FURTHEST sizes away from the domain
+    nowhere         it has been at rest elsewhere for SETTLED steps, as at a minimum outside of the domain
 
 What has not retired when the steps are over ends at the critical point within reach, or nowhere.
 """
 
-from collections.abc import Callable
-from contextlib import nullcontext
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from sophia_ref.guard import default_block, take_step
+from sophia_ref.guard import take_step
 from sophia_ref.optimizers.base import Optimizer, integer, is_array
 from sophia_ref.oracle import Oracle
 
 Array = Any
 SETTLED, FURTHEST = 10, 100
+PART = 25_000  # starts that share the arrays of a step: few enough for the cache, enough to be worth the calls
 NOWHERE, DIVERGED = -1, -2
 
 
@@ -94,53 +99,100 @@ def basins(
         raise TypeError(f"basins: grid must be a pair (columns, rows), got {grid!r}")
     columns, rows = (integer("basins: grid", n, 1) for n in grid)
     steps, seed = integer("basins: steps", steps, 1), integer("basins: seed", seed, 0)
-    data_rng, probe_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    if not len(landscape.critical_points):
+        raise ValueError(f"basins: landscape must have critical points, got {landscape.name} without any")
 
-    find, near, exact = _finder(landscape), reach(landscape), 1e-9 * _size(landscape)
-    attracts = np.arange(len(landscape.critical_points)) < len(landscape.minima)
-    low, high = np.transpose(landscape.domain)
-    lowest, highest = low - FURTHEST * (high - low), high + FURTHEST * (high - low)
-
-    theta = grid_of_starts(landscape, (columns, rows)).reshape(-1, 2)
-    end, taken, cost = np.full(len(theta), NOWHERE), np.zeros(len(theta), int), 0.0
-    # of the rows still on their way: which they are, where they are, and since when
-    going, place, since, state = np.arange(len(theta)), end.copy(), taken.copy(), opt.init(theta)
-    with np.errstate(all="ignore"), _bar(len(theta), progress) as bar:
-        for t in range(steps + 1):
-            gone = ~((theta >= lowest) & (theta <= highest)).all(axis=-1)
-            nearest, distance = find(np.where(gone[:, None], lowest, theta))
-            here = np.select([gone, distance <= near], [DIVERGED, nearest], NOWHERE)
-            since, place = np.where(here == place, since, t), here
-            settled = (place >= 0) & np.where(attracts[place], t - since >= SETTLED, distance <= exact)
-            retired = settled | gone | (t == steps)
-            end[going[retired]], taken[going[retired]] = place[retired], since[retired]
-            if bar is not None:
-                bar.update(int(retired.sum()))
-            left = ~retired
-            if not left.any():
-                break
-            if retired.any():
-                going, theta, place, since = going[left], theta[left], place[left], since[left]
-                state = type(state)(state.t, *(array[left] for array in state[1:]))
-            oracle = Oracle(landscape, theta, landscape.batch(data_rng, theta.shape[:-1]), probe_rng)
-            lost = np.zeros(len(theta), bool)
-            step, lost, _ = take_step(
-                opt, theta, state, oracle, lost, clip_norm=None, block=default_block(theta), terms=()
-            )
-            # a row that is lost is gone in the next round; until then its numbers are finite
-            theta, state, cost = np.where(lost[:, None], highest + 1, step.theta), step.state, cost + oracle.cost
+    starts, place_of = grid_of_starts(landscape, (columns, rows)).reshape(-1, 2), _finder(landscape)
+    count = -(-len(starts) // PART)
+    seeds = np.random.SeedSequence(seed).spawn(count)
+    end, taken = np.empty(len(starts), int), np.empty(len(starts), int)
+    with _bar(len(starts), progress) as say, ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            # every count-th start belongs to one part, so that all take about as long
+            futures = [
+                pool.submit(_ends, landscape, opt, starts[i::count], steps, seeds[i], place_of, say)
+                for i in range(count)
+            ]
+            for i, future in enumerate(futures):
+                end[i::count], taken[i::count], _ = future.result()
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)
+            raise
+    cost = max(future.result()[2] for future in futures)
     return Basins(landscape, opt, end.reshape(rows, columns), taken.reshape(rows, columns), cost)
 
 
-def _finder(landscape: Any) -> Callable[[Array], tuple[Array, Array]]:
-    """A function theta (n, 2) -> index of the nearest critical point and its distance, (n,) each."""
-    if len(landscape.critical_points) <= 8:
-        nearest: Callable[[Array], tuple[Array, Array]] = landscape.nearest
-        return nearest
-    from scipy.spatial import KDTree  # with a hundred points 20 times faster
+def _ends(
+    landscape: Any,
+    opt: Optimizer,
+    theta: Array,
+    steps: int,
+    seed: np.random.SeedSequence,
+    place_of: Callable[[Array, Array], tuple[Array, Array]],
+    say: Callable[[int], Any],
+) -> tuple[Array, Array, float]:
+    """Where starts theta (n, 2) end and after how many steps, (n,) each, and the cost of the slowest.
+    place_of: as _finder makes it. say: is told how many have retired, as they do."""
+    data_rng, probe_rng = (np.random.default_rng(s) for s in seed.spawn(2))
+    exact = 1e-9 * _size(landscape)
+    # by index, also NOWHERE = -1 and DIVERGED = -2
+    attracts = np.arange(len(landscape.critical_points) + 2) < len(landscape.minima)
+    low, high = np.transpose(landscape.domain)
+    middle, furthest = (low + high) / 2, (FURTHEST + 0.5) * (high - low)
 
-    tree = KDTree(landscape.critical_points)
-    return lambda theta: tree.query(theta)[::-1]
+    end, taken, cost = np.full(len(theta), NOWHERE), np.zeros(len(theta), int), 0.0
+    # of the rows still on their way: which they are, where they are, since when, and for how many steps at rest
+    going, place, since, resting = np.arange(len(theta)), end.copy(), taken.copy(), taken.copy()
+    before, state = theta, opt.init(theta)
+    with np.errstate(all="ignore"):
+        for t in range(steps + 1):
+            x, y = theta.T
+            gone = (np.abs(x - middle[0]) > furthest[0]) | (np.abs(y - middle[1]) > furthest[1])
+            here, distance = place_of(x, y)
+            here[gone] = DIVERGED
+            since, place = np.where(here == place, since, t), here
+            resting = np.where(np.hypot(x - before[:, 0], y - before[:, 1]) > exact, 0, resting + 1)
+            settled = np.where(attracts[place], t - since >= SETTLED, distance <= exact)
+            retired = np.where(place >= 0, settled, resting >= SETTLED) | gone | (t == steps)
+            if retired.any():
+                end[going[retired]], taken[going[retired]] = place[retired], since[retired]
+                say(int(retired.sum()))
+                left = np.flatnonzero(~retired)
+                if not len(left):
+                    break
+                going, theta, place, since, resting = (
+                    array.take(left, axis=0) for array in (going, theta, place, since, resting)
+                )
+                state = type(state)(state.t, *(array.take(left, axis=0) for array in state[1:]))
+            oracle = Oracle(landscape, theta, landscape.batch(data_rng, theta.shape[:-1]), probe_rng)
+            lost = np.zeros(len(theta), bool)
+            step, lost, _ = take_step(opt, theta, state, oracle, lost, clip_norm=None, block=len(theta), terms=())
+            before, theta, state, cost = theta, step.theta, step.state, cost + oracle.cost
+            if lost.any():
+                theta[lost] = middle + 2 * furthest  # gone in the next round; until then its numbers are finite
+    return end, taken, cost
+
+
+def _finder(landscape: Any) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """A function of x and y (n,): the index of the critical point within reach, or NOWHERE, and the distance, (n,).
+
+    Critical points are more than three reaches apart. So at most one is within reach of a cell whose sides are half of
+    one, and it is the one nearest to the cell's middle.
+    """
+    points, near = landscape.critical_points, reach(landscape)
+    side, (low, high) = near / 2, np.transpose(landscape.domain)
+    low = low - near
+    shape = np.ceil((high + near - low) / side).astype(int)
+    middles = low + side * (np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1) + 0.5)
+    candidates = landscape.nearest(middles)[0]  # one for each cell
+
+    def place_of(x: Array, y: Array) -> tuple[Array, Array]:
+        i, j = (((u - start) / side).clip(0, n - 1).astype(int) for u, start, n in zip((x, y), low, shape, strict=True))
+        candidate = candidates[i, j]
+        distance = np.hypot(x - points[candidate, 0], y - points[candidate, 1])
+        return np.where(distance <= near, candidate, NOWHERE), distance
+
+    return place_of
 
 
 def _size(landscape: Any) -> float:
@@ -151,9 +203,19 @@ def _points(landscape: Any, kind: str) -> Array:
     return {"minimum": landscape.minima, "saddle": landscape.saddles, "maximum": landscape.maxima}[kind]
 
 
-def _bar(total: int, progress: bool) -> Any:
+@contextmanager
+def _bar(total: int, progress: bool) -> Iterator[Callable[[int], Any]]:
+    """What is told how many starts have retired, and shows it."""
     if not progress:
-        return nullcontext()
+        yield lambda n: None
+        return
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, unit="start")
+    with tqdm(total=total, unit="start") as bar:
+        lock = Lock()
+
+        def say(n: int) -> None:
+            with lock:
+                bar.update(n)
+
+        yield say

@@ -1,12 +1,13 @@
 """Basins: each start of the grid ends where a run of its own ends, although settled rows retire."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.basins import DIVERGED, NOWHERE, SETTLED, basins, grid_of_starts, reach
+from sophia_ref.basins import DIVERGED, NOWHERE, SETTLED, _finder, basins, grid_of_starts, reach
 from toy_problems.landscapes import REGISTRY
 
 FIG2, HIMMELBLAU = REGISTRY["sophia_fig2"], REGISTRY["himmelblau"]
@@ -82,7 +83,7 @@ def test_a_loss_that_is_not_a_number_is_divergence():
     np.testing.assert_array_equal(found.end == DIVERGED, grid_of_starts(half, (10, 2))[..., 0] < 0)
 
 
-def test_many_critical_points_are_found_by_a_tree_as_by_a_loop():
+def test_starts_nearest_to_one_of_many_minima_end_there():
     rastrigin = REGISTRY["rastrigin"]
     found = basins(rastrigin, sr.GradientDescent(lr=0.001), (30, 30), steps=400)
     start, _ = rastrigin.nearest(grid_of_starts(rastrigin, (30, 30)))
@@ -93,7 +94,89 @@ def test_many_critical_points_are_found_by_a_tree_as_by_a_loop():
     np.testing.assert_array_equal(found.end[close], start[close])
 
 
-def test_noise_is_repeatable():
+@pytest.mark.parametrize("name", REGISTRY)
+def test_the_critical_point_within_reach_is_found_as_by_looking_at_all_of_them(name):
+    landscape, rng = REGISTRY[name], np.random.default_rng(0)
+    (left, right), (bottom, top) = landscape.domain
+    anywhere = rng.uniform((left - 1, bottom - 1), (right + 1, top + 1), (2000, 2))
+    around = landscape.critical_points[:, None] + rng.normal(
+        0, reach(landscape), (len(landscape.critical_points), 9, 2)
+    )
+    theta = np.concatenate([anywhere, around.reshape(-1, 2), [[1e300, -1e300]]])
+    away = np.hypot(*(theta[:, None] - landscape.critical_points).T)  # (points, n)
+    place, distance = _finder(landscape)(*theta.T)
+    expected = np.where(away.min(axis=0) <= reach(landscape), away.argmin(axis=0), NOWHERE)
+    np.testing.assert_array_equal(place, expected)
+    np.testing.assert_array_equal(distance[place >= 0], away.min(axis=0)[place >= 0])
+    assert 0 < (place >= 0).sum() < len(theta) - 1000
+
+
+@pytest.mark.parametrize("opt", [sr.Newton(lr=1.0), sr.SaddleFreeNewton(lr=0.5), SOPHIA, sr.Adam(lr=0.1)])
+def test_single_runs_end_where_the_grid_says(opt):
+    found = basins(HIMMELBLAU, opt, (40, 40), steps=200)
+    for at in ((0, 0), (5, 31), (13, 8), (20, 20), (27, 12), (39, 2), (33, 38)):
+        theta0 = grid_of_starts(HIMMELBLAU, (40, 40))[at]
+        run = sr.run(HIMMELBLAU, opt, 200, theta0)
+        assert found.kinds[at] == HIMMELBLAU.classify(run.theta, reach(HIMMELBLAU))
+        assert found.end[at] == HIMMELBLAU.nearest(run.theta)[0]
+
+
+@pytest.mark.parametrize("opt", [sr.Newton(lr=1.0), SOPHIA, sr.Adam(lr=0.1), sr.GradientDescent(lr=0.05)])
+def test_a_symmetric_landscape_has_symmetric_basins(opt):
+    camel = REGISTRY["six_hump_camel"]  # L(-x, -y) = L(x, y)
+    found = basins(camel, opt, (24, 16), steps=200)
+    mirrored, _ = camel.nearest(-camel.critical_points)
+    mirrored = np.append(mirrored, [DIVERGED, NOWHERE])  # where the indices -2 and -1 point
+    np.testing.assert_array_equal(found.end[::-1, ::-1], mirrored[found.end])
+    np.testing.assert_array_equal(found.steps[::-1, ::-1], found.steps)
+    assert len(np.unique(found.end)) >= 4
+
+
+def test_parts_on_several_threads_are_the_whole(monkeypatch):
+    whole = [basins(HIMMELBLAU, opt, (13, 7), steps=60) for opt in (SOPHIA, sr.Newton(lr=1.0))]
+    monkeypatch.setattr("sophia_ref.basins.PART", 10)
+    parts = [basins(HIMMELBLAU, opt, (13, 7), steps=60) for opt in (SOPHIA, sr.Newton(lr=1.0))]
+    for one, many in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one.end, many.end)
+        np.testing.assert_array_equal(one.steps, many.steps)
+        assert one.cost == many.cost
+
+
+def test_an_error_in_a_part_ends_them_all(monkeypatch):
+    begun = []
+
+    def surface(x, y):
+        begun.append(x)
+        time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sophia_ref.basins.PART", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        basins(dataclasses.replace(FIG2, surface=surface), SOPHIA, (9, 9))
+    assert len(begun) < 40
+
+
+def test_a_path_at_rest_outside_of_the_domain_is_nowhere_and_takes_no_more_steps():
+    asked = []
+
+    def surface(x, y):
+        asked.append(np.size(x))
+        return (x - 3) ** 2 + (y - 4) ** 2
+
+    away = dataclasses.replace(FIG2, surface=surface)
+    found = basins(away, sr.Newton(lr=1.0), (5, 5), steps=1000)
+    assert found.shares()["nowhere"] == 1
+    assert len(asked) < 100
+
+
+def test_a_landscape_with_one_critical_point_has_room_for_what_diverges():
+    found = basins(REGISTRY["booth"], sr.GradientDescent(lr=1.0), (3, 3), steps=50)
+    assert found.shares()["diverged"] == 1
+
+
+def test_noise_is_repeatable(monkeypatch):
+    monkeypatch.setattr("sophia_ref.basins.PART", 10)
     noisy = HIMMELBLAU.noisy(4.0)
     a, b, c = (basins(noisy, SOPHIA, (6, 6), steps=60, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(a.steps, b.steps)
@@ -104,6 +187,11 @@ def test_noise_is_repeatable():
     ("arguments", "error", "message"),
     [
         ({"landscape": lambda theta: theta.sum()}, TypeError, "basins: landscape must be a Landscape, as in toy_pro"),
+        (
+            {"landscape": dataclasses.replace(FIG2, minima=np.empty((0, 2)), saddles=np.empty((0, 2)))},
+            ValueError,
+            "basins: landscape must have critical points, got sophia_fig2 without any",
+        ),
         ({"opt": "sophia"}, TypeError, "basins: opt must be an optimizer of sophia_ref, .* got 'sophia'"),
         ({"opt": sr.Adam(lr=np.ones((4, 1)))}, TypeError, "basins: lr must be one number for all starts"),
         ({"grid": 300}, TypeError, r"basins: grid must be a pair \(columns, rows\), got 300"),
