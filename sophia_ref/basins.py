@@ -59,6 +59,17 @@ class Basins:
         }
 
 
+def percent(share: float) -> str:
+    """A share in words of a table, in which few are not none, and most are not all.
+
+    >>> percent(0.0), percent(0.0004), percent(0.2833), percent(0.9999), percent(1.0)
+    ('', '<0.1%', '28.3%', '>99.9%', '100%')
+    """
+    if share in (0, 1):
+        return "100%" * int(share)
+    return "<0.1%" if share < 0.001 else ">99.9%" if share > 0.999 else f"{share:.1%}"
+
+
 def reach(landscape: Any) -> float:
     """How near to a critical point counts as there: 3% of the domain's shorter side, and less than a third of the way
     between two critical points."""
@@ -82,11 +93,12 @@ def basins(
     grid: tuple[int, int] = (300, 300),
     steps: int = 300,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool | str = False,
 ) -> Basins:
     """Where `opt` takes each start of a grid over the landscape's domain within `steps` steps.
 
-    grid: columns and rows. seed: of the landscape's noise and of the probes of estimators. progress: show a bar.
+    grid: columns and rows. seed: of the landscape's noise and of the probes of estimators. progress: show a bar, with
+    a name if it is one.
     Raises TypeError or ValueError, by name, for a problem without critical points and for bad numbers.
     """
     if not hasattr(landscape, "critical_points"):
@@ -204,14 +216,14 @@ def _points(landscape: Any, kind: str) -> Array:
 
 
 @contextmanager
-def _bar(total: int, progress: bool) -> Iterator[Callable[[int], Any]]:
+def _bar(total: int, progress: bool | str) -> Iterator[Callable[[int], Any]]:
     """What is told how many starts have retired, and shows it."""
     if not progress:
         yield lambda n: None
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, unit="start") as bar:
+    with tqdm(total=total, unit="start", desc=progress if isinstance(progress, str) else None) as bar:
         lock = Lock()
 
         def say(n: int) -> None:

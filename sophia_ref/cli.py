@@ -1,4 +1,4 @@
-"""The command sophia-ref: list, race, step, train, profile, checkpoint, demo. Nothing else in the package prints.
+"""The command sophia-ref: list, race, step, basins, train, profile, checkpoint, demo. Nothing else in the package prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
 SIGTERM and SIGHUP too), 141 for a closed pipe.
@@ -7,6 +7,7 @@ SIGTERM and SIGHUP too), 141 for a closed pipe.
 import io
 import os
 import shlex
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref import checkpoint
-from sophia_ref.commands import profile, race, step, train
+from sophia_ref.commands import basins, profile, race, step, train
 from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
 from sophia_ref.commands.folder import (
     LOG,
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "list": _list,
             "race": _race,
             "step": _step,
+            "basins": _basins,
             "train": _train,
             "profile": _profile,
             "checkpoint": _checkpoint,
@@ -94,10 +96,9 @@ def _list(args: Namespace) -> int:
 
 
 def _race(args: Namespace) -> int:
-    landscape, names, rates = _landscape(args), list(dict.fromkeys(args.optimizers)), dict(args.lr)
-    for name in rates:
-        if name not in names:
-            args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
+    landscape, (names, rates) = _landscape(args), _racers(args)
+    if args.video and shutil.which("ffmpeg") is None:
+        args.parser.error("argument --video needs the program ffmpeg, which is not on the PATH; --animate does not")
     picture = _picture(args, f"race_{args.problem}.png")
 
     runs = race.race(landscape, names, rates, args.steps, args.seed, args.noise)
@@ -109,8 +110,33 @@ def _race(args: Namespace) -> int:
     from sophia_ref import plots
 
     print(f"wrote {plots.save(plots.race_figure(landscape, runs), picture)}", flush=True)
-    if args.animate:
-        print(f"wrote {plots.animate(landscape, runs, picture.with_suffix('.gif'))}")
+    for suffix in [".gif"] * args.animate + [".mp4"] * args.video:
+        print(f"wrote {plots.animate(landscape, runs, picture.with_suffix(suffix))}", flush=True)
+    return 0
+
+
+def _racers(args: Namespace) -> tuple[list[str], dict[str, float]]:
+    """Who races, each once, and the learning rates given."""
+    names, rates = list(dict.fromkeys(args.optimizers)), dict(args.lr)
+    for name in rates:
+        if name not in names:
+            args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
+    return names, rates
+
+
+def _basins(args: Namespace) -> int:
+    landscape, (names, rates), (columns, rows) = REGISTRY[args.problem], _racers(args), args.grid
+    picture = _picture(args, f"basins_{args.problem}.png")
+    print(f"{landscape.title}, {columns} x {rows} starts, up to {args.steps} step{'s' * (args.steps > 1)}", flush=True)
+    found = basins.search(landscape, names, rates, (columns, rows), args.steps, args.seed, args.noise)
+    print()
+    _table(basins.HEADER, [basins.row(name, item) for name, item in zip(names, found, strict=True)])
+    print(basins.LEGEND + "\n", flush=True)
+
+    from sophia_ref.plots import save
+    from sophia_ref.plots.basins import basins_figure
+
+    print(f"wrote {save(basins_figure(found), picture)}")
     return 0
 
 

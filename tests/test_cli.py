@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -174,6 +175,26 @@ def test_race_writes_the_picture_and_the_animation_where_it_says(capsys, tmp_pat
     with Image.open(said[1]) as gif:
         assert gif.n_frames > 4
     assert os.path.getsize(said[1]) < 300_000
+
+
+def test_a_video_needs_ffmpeg_and_says_so_before_the_race(monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "")
+    assert main(["race", "booth", "--video"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "argument --video needs the program ffmpeg, which is not on the PATH; --animate does not" in captured.err
+    assert not Path("out").exists()
+
+
+def test_race_writes_a_video_beside_the_animation(monkeypatch, capsys):
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    monkeypatch.setattr("sophia_ref.plots.animate", lambda landscape, runs, path: path)
+    assert main(["race", "booth", "--steps", "2", "--optimizers", "gd", "--animate", "--video"]) == 0
+    assert [Path(name).name for name in re.findall(r"wrote (.*)", capsys.readouterr().out)] == [
+        "race_booth.png",
+        "race_booth.gif",
+        "race_booth.mp4",
+    ]
 
 
 def test_the_picture_and_the_animation_show_the_start_that_was_given(monkeypatch):
@@ -491,7 +512,7 @@ def test_version_is_that_of_the_package(capsys):
 REFUSED = [
     # what is typed, and what the answer must hold
     ("lst", "'lst'", "did you mean 'list'?"),
-    ("help", "'help'", "expected list, race, step, train, profile, checkpoint, demo"),
+    ("help", "'help'", "expected list, race, step, basins, train, profile, checkpoint, demo"),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),
@@ -514,6 +535,15 @@ REFUSED = [
     ("race booth --lr sofia=1", "--lr", "'sofia'", "did you mean 'sophia'?"),
     ("race booth --lr lion=1", "--lr", "'lion' is not in the race"),
     ("race booth --frames 3", "'--frames' was not expected", "race --help"),
+    ("basins", "PROBLEM", "required"),
+    ("basins himelblau", "'himelblau'", "did you mean 'himmelblau'?"),
+    ("basins booth --optimizers newtn", "--optimizers", "'newtn'", "did you mean 'newton'?"),
+    ("basins booth --grid 300", "--grid", "expected 2"),
+    ("basins booth --grid 0 300", "--grid", "'0'", "an integer of at least 1"),
+    ("basins booth --steps 0", "--steps", "'0'", "an integer of at least 1"),
+    ("basins booth --lr lion=1", "--lr", "'lion' is not in the race"),
+    ("basins booth --noise -1", "--noise", "'-1'", "a finite number >= 0"),
+    ("basins booth --output a.jpg", "--output", "'a.jpg'", ".png, .svg, .pdf"),
     ("race booth --output a.jpg", "--output", "'a.jpg'", ".png, .svg, .pdf"),
     ("race booth --output book.txt/a.png", "--output", "'book.txt/a.png'", "a folder that can be written to"),
     ("train --output book.txt", "--output", "'book.txt'", "a folder that can be written to"),
@@ -587,6 +617,40 @@ def test_a_disk_that_fills_up_is_a_failure_in_one_line(monkeypatch, capsys):
     assert main(["race", "booth", "--optimizers", "newton", "--steps", "2"]) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert list(Path("out").iterdir()) == []
+
+
+# -- basins ------------------------------------------------------------------------------------------------------------
+
+
+def test_basins_tells_newtons_saddles_from_sophias(capsys):
+    argv = ["basins", "sophia_fig2", "--optimizers", "newton", "sophia", "--grid", "60", "3", "--output", "b.png"]
+    assert main(argv) == 0
+    captured = capsys.readouterr()
+    assert "60 x 3 starts, up to 300 steps" in captured.out
+    # Newton's map of x alone: x <- x - f'/f'' with f' = 41.6 x^3 - 14.4 x^2 - 27.2 x
+    x = np.linspace(-1.1, 1.5, 121)[1::2]
+    for _ in range(100):
+        x = x - (41.6 * x**3 - 14.4 * x**2 - 27.2 * x) / (124.8 * x**2 - 28.8 * x - 27.2)
+    saddle = (abs(x) < 1e-6).mean()
+    assert table(captured.out, "newton")[1:4] == ["1", f"{1 - saddle:.1%}", f"{saddle:.1%}"]
+    assert table(captured.out, "sophia")[:3] == ["sophia", "0.26", "100%"]
+    assert "newton: 100%" in captured.err
+    assert "180/180" in captured.err
+    with Image.open("b.png") as picture:
+        assert picture.size[0] > 800
+
+
+def test_basins_takes_learning_rates_noise_and_a_seed(capsys, monkeypatch):
+    monkeypatch.setattr("sophia_ref.plots.basins.basins_figure", lambda found: None)
+    monkeypatch.setattr("sophia_ref.plots.save", lambda figure, path: path)
+
+    def shares(*options):
+        main(["basins", "himmelblau", "--optimizers", "gd", "--grid", "9", "9", "--steps", "30", *options])
+        return table(capsys.readouterr().out, "gd")
+
+    assert shares("--lr", "gd=1")[:3] == ["gd", "1", "100%"]  # all diverged
+    noisy = shares("--noise", "20", "--seed", "1")
+    assert noisy == shares("--noise", "20", "--seed", "1") != shares("--noise", "20", "--seed", "2")
 
 
 # -- as a process ------------------------------------------------------------------------------------------------------

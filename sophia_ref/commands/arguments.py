@@ -49,6 +49,18 @@ examples:
   printf 'c\\nu\\nb\\n' | sophia-ref step beale --optimizer sophia-h --seed 1
 """
 
+BASINS = """\
+Every optimizer starts from the middle of each cell of a grid over the domain.
+The picture shows by colour at which critical point it ends, and by shade how
+soon. Settings are those of `sophia-ref race`; all cores are used.
+
+examples:
+  sophia-ref basins sophia_fig2
+  sophia-ref basins himmelblau --optimizers newton saddle-free sophia
+  sophia-ref basins ackley --lr sophia=0.1 --steps 1000
+  sophia-ref basins six_hump_camel --grid 1000 600 --output camel.png
+"""
+
 TRAIN = """\
 As in the paper, the learning rate warms up (over a tenth of the steps here) and
 falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
@@ -137,6 +149,18 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     place = "a folder, or a file .png, .svg or .pdf (default: %(default)s)"
     add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
     add("--animate", action="store_true", help="write an animated GIF too")
+    add("--video", action="store_true", help="write an animation as MP4 too, which needs ffmpeg")
+
+    add = command("basins", "Show where the starts of a grid end: a table of shares and a picture", BASINS)
+    add("problem", metavar="PROBLEM", type=one_of("a problem", REGISTRY), help="a name that `sophia-ref list` shows")
+    add("--optimizers", metavar="NAME", nargs="+", type=racer, default=RACERS, help=who)
+    cells = "columns and rows of the grid (default: 300 300)"
+    add("--grid", metavar=("N", "M"), nargs=2, type=integer(1), default=(300, 300), help=cells)
+    add("--steps", metavar="N", type=integer(1), default=300, help="steps of each at most (default: %(default)s)")
+    add("--lr", metavar="NAME=LR", nargs="+", type=rate, default=[], help="learning rates in place of the default ones")
+    add("--noise", metavar="S", type=deviation, default=0.0, help=noise)
+    add("--seed", metavar="N", type=integer(0), default=0, help="of noise and random probes (default: %(default)s)")
+    add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
 
     add = command("step", "Step an optimizer forward and back: each number with its equation", STEP)
     add("problem", metavar="PROBLEM", type=one_of("a problem", REGISTRY), help="a name that `sophia-ref list` shows")

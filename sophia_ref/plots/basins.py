@@ -9,27 +9,34 @@ import numpy as np
 from matplotlib import colors
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sophia_ref.basins import Basins
-from sophia_ref.plots.style import dress, figure, style_of
+from sophia_ref.basins import Basins, percent
+from sophia_ref.plots.style import Scheme, dress, figure, scheme_of, style_of
 
-# Minima are cool and light, saddles and maxima warm: the two families stay apart for colour-blind eyes.
+# Minima are cool, saddles and maxima warm, what arrives nowhere is nearly paper and what diverges is ink. Chosen by
+# search: all these stay apart in every shade, light and dark, for each kind of colour blindness.
 MINIMA = ("#2b7fc4", "#2aa8a0", "#7d8fe0", "#8ccf9b", "#1f5d8a", "#5fc3e0")
-KINDS = {"saddle": "#e0662a", "maximum": "#b03060", "nowhere": "#9a9a9a", "diverged": "#1a1a1a"}
-FADE = 0.62  # how much of the colour is left in the starts that took the most steps
+SADDLE, MAXIMUM = "#e0662a", "#b03060"
+FADE = 0.7  # how much of the colour is left in the starts that took the most steps
+KINDS = {"minima": "minimum", "saddles": "saddle", "maxima": "maximum"}
+MARKERS = {"minima": "o", "saddles": "X", "maxima": "^"}
 
 
-def basins(ax: Axes, found: Basins) -> Axes:
+def basins(ax: Axes, found: Basins, longest: int | None = None) -> Axes:
     """Draw the grid of starts into ax: the colour of a start says at which critical point it ends, the shade how soon:
-    the paler, the more steps. Minima have a colour each, in turn; all saddles have one, and so have all maxima."""
+    the fainter, the more steps. Minima have a colour each, in turn; all saddles have one, and so have all maxima.
+
+    longest: the number of steps that is faintest, by default that of the slowest start.
+    """
     scheme, landscape = dress(ax), found.landscape
-    kinds = ["minimum"] * len(landscape.minima) + ["saddle"] * len(landscape.saddles)
-    kinds += ["maximum"] * len(landscape.maxima)
-    palette = [MINIMA[i % len(MINIMA)] if kind == "minimum" else KINDS[kind] for i, kind in enumerate(kinds)]
-    palette += [KINDS["diverged"], KINDS["nowhere"]]  # where the indices -2 and -1 point
+    other = _others(scheme)
+    palette = [MINIMA[i % len(MINIMA)] for i in range(len(landscape.minima))]
+    palette += [SADDLE] * len(landscape.saddles) + [MAXIMUM] * len(landscape.maxima)
+    palette += [other["diverged"], other["nowhere"]]  # where the indices -2 and -1 point
     rgb = np.array([colors.to_rgb(color) for color in palette])[found.end]  # (rows, columns, 3)
-    soon = np.log1p(found.steps) / max(np.log1p(found.steps[found.end >= 0]).max(initial=0), 1e-9)
+    soon = np.log1p(found.steps) / np.log1p(max(_longest(found) if longest is None else longest, 1))
     strength = np.where(found.end >= 0, 1 - (1 - FADE) * soon.clip(0, 1), 1.0)[..., None]
     paper = np.array(colors.to_rgb(scheme.paper))
     (left, right), (bottom, top) = landscape.domain
@@ -37,9 +44,11 @@ def basins(ax: Axes, found: Basins) -> Axes:
         paper + strength * (rgb - paper), extent=(left, right, bottom, top), origin="lower", aspect="auto",
         interpolation="nearest",
     )  # fmt: skip
-    for points, marker in ((landscape.minima, "o"), (landscape.saddles, "X"), (landscape.maxima, "^")):
-        ax.plot(*points.T, marker, color="white", markeredgecolor="black", markersize=5, linewidth=0)
-    ax.set(xlim=(left, right), ylim=(bottom, top), title=style_of(found.optimizer)["label"])
+    size = 5 * min(1, (15 / len(landscape.critical_points)) ** 0.4)  # where there are hundreds
+    for kind, marker in MARKERS.items():
+        ax.plot(*getattr(landscape, kind).T, **_point(marker, size))
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    ax.set_title(style_of(found.optimizer)["label"], fontsize=10, color=scheme.ink)
     return ax
 
 
@@ -55,23 +64,52 @@ def basins_figure(found: Basins | Sequence[Basins], dark: bool = False) -> Figur
         raise ValueError(f"found: {[item.landscape.name for item in found]}; expected one landscape")
     columns = min(len(found), 3)
     rows = -(-len(found) // columns)
-    fig = figure(3.4 * columns, 3.5 * rows + 0.4, dark)
-    axes: Any = fig.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    spare = rows * columns > len(found)  # a place of the grid that the legend can have
+    fig = figure(3.4 * columns, 3.4 * rows + (0.3 if spare else 1.2), dark)
+    axes: Any = fig.subplots(rows, columns, squeeze=False)
     for ax, item in zip(axes.flat, found, strict=False):
-        basins(ax, item)
-        shares = [f"{kind} {share:.1%}" for kind, share in item.shares().items() if share > 0]
+        basins(ax, item, max(map(_longest, found)))
+        shares = [f"{kind} {percent(share)}" for kind, share in item.shares().items() if share > 0]
         ax.set_xlabel("   ".join(shares[:3]) + "\n" + "   ".join(shares[3:]))
-    seen = {kind for item in found for kind, share in item.shares().items() if share > 0}
-    legend = [Patch(color=MINIMA[0], label="minimum, a colour each")]
-    legend += [Patch(color=color, label=kind) for kind, color in KINDS.items() if kind in seen]
-    fig.legend(
-        handles=legend,
-        loc="outside lower center",
-        ncols=len(legend),
-        frameon=False,
-        fontsize=8,
-        labelcolor=dress(axes[0, 0]).ink,
-    )
+    scheme, landscape = scheme_of(axes[0, 0]), found[0].landscape
+    fig.suptitle(landscape.title, fontsize=12, color=scheme.ink)
+    handles = _legend(found, scheme)
+    look: dict[str, Any] = {"handles": handles, "frameon": False, "fontsize": 9, "labelcolor": scheme.ink}
+    look |= {"title": "Where a start ends; the fainter, the more steps", "title_fontproperties": {"size": 9}}
     for ax in axes.flat[len(found) :]:
-        ax.remove()
+        ax.axis("off")
+    box = axes[-1, -1].legend(loc="center left", **look) if spare else fig.legend(
+        loc="outside lower center", ncols=3 if columns > 1 else 2, **look
+    )  # fmt: skip
+    box.get_title().set_color(scheme.ink)
     return fig
+
+
+def _legend(found: list[Basins], scheme: Scheme) -> list[Any]:
+    landscape, shares = found[0].landscape, [item.shares() for item in found]
+    seen = [kind for kind in shares[0] if any(share[kind] for share in shares)]
+    look = {"minimum": MINIMA[0], "saddle": SADDLE, "maximum": MAXIMUM, **_others(scheme)}
+    words = {"minimum": "at a minimum, a colour each", "saddle": "at a saddle", "maximum": "at a maximum"}
+    points = [kind for kind in MARKERS if len(getattr(landscape, kind))]
+    return [
+        *(
+            Patch(facecolor=look[kind], edgecolor=scheme.quiet, linewidth=0.5, label=words.get(kind, kind))
+            for kind in seen
+        ),
+        *(Line2D([], [], **_point(MARKERS[kind], 5), label=kind) for kind in points),
+    ]
+
+
+def _others(scheme: Scheme) -> dict[str, str]:
+    """The colours of those that end at no critical point."""
+    return {"nowhere": scheme.quiet, "diverged": scheme.ink}
+
+
+def _point(marker: str, size: float) -> dict[str, Any]:
+    return {"marker": marker, "color": "white", "markeredgecolor": "black", "markersize": size,
+            "markeredgewidth": size / 5, "linestyle": "none"}  # fmt: skip
+
+
+def _longest(found: Basins) -> int:
+    """The steps that the slowest start took to a critical point."""
+    return int(found.steps[found.end >= 0].max(initial=0))
