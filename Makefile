@@ -28,6 +28,7 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python benchmarks/bench_gpt.py
 	.venv-bench/bin/python benchmarks/bench_threads.py
 	.venv-bench/bin/python benchmarks/bench_landscapes.py
+	.venv-bench/bin/python benchmarks/bench_basins.py
 	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
 
 clean:

@@ -118,7 +118,7 @@ def basins(
     count = -(-len(starts) // PART)
     seeds = np.random.SeedSequence(seed).spawn(count)
     end, taken = np.empty(len(starts), int), np.empty(len(starts), int)
-    with _bar(len(starts), progress) as say, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _bar(len(starts), progress) as say, ThreadPoolExecutor(_cores()) as pool:
         try:
             # every count-th start belongs to one part, so that all take about as long
             futures = [
@@ -205,6 +205,11 @@ def _finder(landscape: Any) -> Callable[[Array, Array], tuple[Array, Array]]:
         return np.where(distance <= near, candidate, NOWHERE), distance
 
     return place_of
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(landscape: Any) -> float:

@@ -151,7 +151,7 @@ def test_an_error_in_a_part_ends_them_all(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sophia_ref.basins.PART", 1)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("sophia_ref.basins._cores", lambda: 2)
     with pytest.raises(KeyboardInterrupt):
         basins(dataclasses.replace(FIG2, surface=surface), SOPHIA, (9, 9))
     assert len(begun) < 40

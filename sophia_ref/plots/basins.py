@@ -13,22 +13,23 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sophia_ref.basins import Basins, percent
-from sophia_ref.plots.style import Scheme, dress, figure, scheme_of, style_of
+from sophia_ref.plots.style import DARK, LIGHT, Scheme, dress, figure, scheme_of, style_of
 
 # Minima are cool, saddles and maxima warm, what arrives nowhere is nearly paper and what diverges is ink. Chosen by
 # search: all these stay apart in every shade, light and dark, for each kind of colour blindness.
-MINIMA = ("#2b7fc4", "#2aa8a0", "#7d8fe0", "#8ccf9b", "#1f5d8a", "#5fc3e0")
-SADDLE, MAXIMUM = "#e0662a", "#b03060"
+MINIMA = ("#306b9b", "#6ae391", "#7685ee", "#03a08e", "#8c8bc2", "#6fb381")
+SADDLE, MAXIMUM = "#e89910", "#8b0011"
+NOWHERE = {LIGHT: "#e4e4e4", DARK: "#343a44"}
 FADE = 0.7  # how much of the colour is left in the starts that took the most steps
 KINDS = {"minima": "minimum", "saddles": "saddle", "maxima": "maximum"}
 MARKERS = {"minima": "o", "saddles": "X", "maxima": "^"}
 
 
-def basins(ax: Axes, found: Basins, longest: int | None = None) -> Axes:
+def basins(ax: Axes, found: Basins, longest: float | None = None) -> Axes:
     """Draw the grid of starts into ax: the colour of a start says at which critical point it ends, the shade how soon:
     the fainter, the more steps. Minima have a colour each, in turn; all saddles have one, and so have all maxima.
 
-    longest: the number of steps that is faintest, by default that of the slowest start.
+    longest: the number of steps from which on it is faintest, by default that of the slowest hundredth.
     """
     scheme, landscape = dress(ax), found.landscape
     other = _others(scheme)
@@ -65,7 +66,7 @@ def basins_figure(found: Basins | Sequence[Basins], dark: bool = False) -> Figur
     columns = min(len(found), 3)
     rows = -(-len(found) // columns)
     spare = rows * columns > len(found)  # a place of the grid that the legend can have
-    fig = figure(3.4 * columns, 3.4 * rows + (0.3 if spare else 1.2), dark)
+    fig = figure(max(3.4 * columns, 4.2), 3.4 * rows + (0.3 if spare else 1.2), dark)
     axes: Any = fig.subplots(rows, columns, squeeze=False)
     for ax, item in zip(axes.flat, found, strict=False):
         basins(ax, item, max(map(_longest, found)))
@@ -73,9 +74,9 @@ def basins_figure(found: Basins | Sequence[Basins], dark: bool = False) -> Figur
         ax.set_xlabel("   ".join(shares[:3]) + "\n" + "   ".join(shares[3:]))
     scheme, landscape = scheme_of(axes[0, 0]), found[0].landscape
     fig.suptitle(landscape.title, fontsize=12, color=scheme.ink)
-    handles = _legend(found, scheme)
-    look: dict[str, Any] = {"handles": handles, "frameon": False, "fontsize": 9, "labelcolor": scheme.ink}
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": scheme.ink, "alignment": "left"}
     look |= {"title": "Where a start ends; the fainter, the more steps", "title_fontproperties": {"size": 9}}
+    look |= {"handles": _legend(found, scheme)}
     for ax in axes.flat[len(found) :]:
         ax.axis("off")
     box = axes[-1, -1].legend(loc="center left", **look) if spare else fig.legend(
@@ -90,19 +91,17 @@ def _legend(found: list[Basins], scheme: Scheme) -> list[Any]:
     seen = [kind for kind in shares[0] if any(share[kind] for share in shares)]
     look = {"minimum": MINIMA[0], "saddle": SADDLE, "maximum": MAXIMUM, **_others(scheme)}
     words = {"minimum": "at a minimum, a colour each", "saddle": "at a saddle", "maximum": "at a maximum"}
-    points = [kind for kind in MARKERS if len(getattr(landscape, kind))]
+    edge: dict[str, Any] = {"edgecolor": scheme.quiet, "linewidth": 0.5}
+    points = [name for name in MARKERS if len(getattr(landscape, name))]
     return [
-        *(
-            Patch(facecolor=look[kind], edgecolor=scheme.quiet, linewidth=0.5, label=words.get(kind, kind))
-            for kind in seen
-        ),
-        *(Line2D([], [], **_point(MARKERS[kind], 5), label=kind) for kind in points),
+        *(Patch(facecolor=look[kind], label=words.get(kind, kind), **edge) for kind in seen),
+        *(Line2D([], [], **_point(MARKERS[name], 5), label=KINDS[name]) for name in points),
     ]
 
 
 def _others(scheme: Scheme) -> dict[str, str]:
     """The colours of those that end at no critical point."""
-    return {"nowhere": scheme.quiet, "diverged": scheme.ink}
+    return {"nowhere": NOWHERE[scheme], "diverged": scheme.ink}
 
 
 def _point(marker: str, size: float) -> dict[str, Any]:
@@ -110,6 +109,7 @@ def _point(marker: str, size: float) -> dict[str, Any]:
             "markeredgewidth": size / 5, "linestyle": "none"}  # fmt: skip
 
 
-def _longest(found: Basins) -> int:
-    """The steps that the slowest start took to a critical point."""
-    return int(found.steps[found.end >= 0].max(initial=0))
+def _longest(found: Basins) -> float:
+    """The steps within which all but a hundredth of the starts that arrive have arrived."""
+    steps = found.steps[found.end >= 0]
+    return float(np.quantile(steps, 0.99)) if len(steps) else 1.0
