@@ -95,7 +95,7 @@ def race(output: Path, say: Say) -> list[str]:
     say(report.text_table(HEADER, rows))
     for name, dark in (("race", False), ("race-dark", True)):
         save(race_figure(landscape, runs, dark=dark), output / f"{name}.png")
-    animate(landscape, runs, output / "race.gif")
+        animate(landscape, runs, output / f"{name}.gif", dark=dark)
     say(f"\n{LEGEND} The loss is\nthat after all {RACE_STEPS} steps. {PRICES}\n")
     outcome = race_verdict(rows)
     say(textwrap.fill(outcome, 80))
@@ -118,7 +118,13 @@ def race(output: Path, say: Say) -> list[str]:
             "every step.",
         ),
         report.paragraph(f"{LEGEND} The loss is that after all {RACE_STEPS} steps. {PRICES}", "soft"),
-        report.figure(output / "race.gif", "The race, animated.", "The same race, step by step."),
+        report.figure(
+            output / "race.gif",
+            "The race, animated, beside Sophia's numbers.",
+            "The same race, step by step, and what Sophia computes: gradient g, its average m, curvature h, and their "
+            "ratio, which is clipped at 1.",
+            dark=output / "race-dark.gif",
+        ),
     ]
 
 
