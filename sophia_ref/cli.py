@@ -1,4 +1,4 @@
-"""The command sophia-ref: list, race, step, basins, train, profile, checkpoint, demo. Nothing else in the package prints.
+"""The command sophia-ref: list, race, step, basins, train, profile, checkpoint, demo. Nothing else here prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
 SIGTERM and SIGHUP too), 141 for a closed pipe.

@@ -26,9 +26,7 @@ def search(
 ) -> list[Basins]:
     """The basins of each optimizer, with the settings that it races with. A bar for each is shown on standard error."""
     problem = landscape.noisy(noise**2) if noise else landscape
-    return [
-        basins(problem, toy(landscape, name, rates.get(name)), grid, steps, seed, progress=name) for name in names
-    ]
+    return [basins(problem, toy(landscape, name, rates.get(name)), grid, steps, seed, progress=name) for name in names]
 
 
 def row(name: str, found: Basins) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ that were taken. Cost counts gradients; a Hessian-vector product is 3."""
 def race(
     landscape: Any, names: Sequence[str], rates: Mapping[str, float], steps: int, seed: int, noise: float
 ) -> list[Run]:
-    """A run of each optimizer from the landscape's start.
+    """A run of each optimizer from the landscape's start, with its toy settings but for the learning rates given.
+
+    A rate given to Sophia is its gamma too.
 
     noise: standard deviation of what is added to each coordinate of each gradient.
     """

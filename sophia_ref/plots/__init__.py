@@ -5,6 +5,7 @@ made by `figure` and written by `save`. Importing this loads matplotlib, so `imp
 """
 
 from sophia_ref.plots.animation import animate
+from sophia_ref.plots.basins import basins_figure
 from sophia_ref.plots.curves import band, losses, unclipped
 from sophia_ref.plots.race import contour, paths, race_figure, surface
 from sophia_ref.plots.style import figure, save, style_of
@@ -12,6 +13,7 @@ from sophia_ref.plots.style import figure, save, style_of
 __all__ = [
     "animate",
     "band",
+    "basins_figure",
     "contour",
     "figure",
     "losses",
