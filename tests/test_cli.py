@@ -544,6 +544,8 @@ REFUSED = [
     ("basins booth --lr lion=1", "--lr", "'lion' is not in the race"),
     ("basins booth --noise -1", "--noise", "'-1'", "a finite number >= 0"),
     ("basins booth --output a.jpg", "--output", "'a.jpg'", ".png, .svg, .pdf"),
+    ("race booth --step-s 3", "'--step-s' was not expected", "did you mean '--steps'?"),
+    ("demo --quik", "'--quik' was not expected", "did you mean '--quick'?"),
     ("race booth --output a.jpg", "--output", "'a.jpg'", ".png, .svg, .pdf"),
     ("race booth --output book.txt/a.png", "--output", "'book.txt/a.png'", "a folder that can be written to"),
     ("train --output book.txt", "--output", "'book.txt'", "a folder that can be written to"),
@@ -595,6 +597,12 @@ def test_a_text_that_is_too_short_for_the_preset_is_refused_with_the_length_it_n
     assert "'short.txt' of 649 characters; expected at least 650 for preset 30k" in capsys.readouterr().err
     (tmp_path / "short.txt").write_text("xy" * 325)
     assert main(["train", "--text", "short.txt", "--steps", "1"]) == 0
+
+
+@pytest.mark.parametrize("x", ["-1e-3", "-1.", "-.5E+0"])
+def test_a_start_may_be_any_negative_number(x, capsys, no_picture):
+    assert main(["race", "booth", "--optimizers", "newton", "--steps", "1", "--start", x, "0"]) == 0
+    assert f"from ({float(x):g}, 0)" in capsys.readouterr().out
 
 
 def test_a_folder_may_have_a_dot_in_its_name(tmp_path):

@@ -3,6 +3,7 @@ and the exit code 2."""
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -96,9 +97,9 @@ example:
 
 DEMO = """\
 First the race on the surface of the paper's Figure 2, then AdamW, Sophia-H and
-Sophia-G on a tiny GPT, each tuned with the same effort. It takes about three
-minutes on two cores and writes pictures, tables and report.html, a page that
-opens from disk.
+Sophia-G on a tiny GPT, each tuned with the same effort. It takes one to two
+minutes on two idle cores and writes pictures, tables and report.html, a page
+that opens from disk.
 
 examples:
   sophia-ref demo
@@ -108,6 +109,11 @@ examples:
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # argparse takes -1e-3 for an option
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -218,7 +224,11 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
         parser.error(not_one_of("a command", argv[0], calls))
     args, extra = parser.parse_known_args(argv)
     if extra:
-        hint = "--start takes two numbers" if getattr(args, "start", None) else f"see {args.parser.prog} --help"
+        options = re.findall(r"--[a-z-]+", args.parser.format_usage())
+        if near := get_close_matches(extra[0], options, 1):
+            hint = f"did you mean {near[0]!r}?"
+        else:
+            hint = "--start takes two numbers" if getattr(args, "start", None) else f"see {args.parser.prog} --help"
         args.parser.error(f"argument {extra[0]!r} was not expected; {hint}")
     return args
 
