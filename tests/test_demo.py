@@ -35,7 +35,7 @@ def test_everything_is_written_and_nothing_is_left_over(made):
 
 
 def test_the_report_stands_alone_and_says_that_it_was_quick(made):
-    page = (made[0] / "report.html").read_text()
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
     assert not re.search(r'(src|href|srcset)="(?!data:)', page)
     assert page.count("data:image/png") == 4
     assert page.count("data:image/gif") == 2
@@ -44,7 +44,7 @@ def test_the_report_stands_alone_and_says_that_it_was_quick(made):
 
 def test_the_validation_losses_of_the_table_are_those_of_the_csv(made):
     folder, said = made
-    with (folder / "training.csv").open() as file:
+    with (folder / "training.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for method in comparison.SPACES:
         last = [
@@ -59,14 +59,14 @@ def test_the_validation_losses_of_the_table_are_those_of_the_csv(made):
 
 
 def test_prices_that_are_counted_stand_beside_those_that_were_measured(made):
-    page = (made[0] / "report.html").read_text()
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
     for question, counted in demo.COUNTED.items():
         measured = float(re.search(rf"<td>{question}</td><td>{counted:.3g}</td><td>(.*?)</td>", page).group(1))
         assert counted / 5 < measured < 5 * counted
 
 
 def test_every_method_was_tried_equally_often_and_on_no_shown_seed(made):
-    page = (made[0] / "report.html").read_text().split("Every trial")[1]
+    page = (made[0] / "report.html").read_text(encoding="utf-8").split("Every trial")[1]
     assert {page.count(f"<td>{label}</td>") for label in comparison.LABELS.values()} == {comparison.QUICK.trials}
     assert {len(space) for space in comparison.SPACES.values()} == {2}
     assert comparison.TUNING_SEED not in comparison.SHOWN_SEEDS
@@ -93,7 +93,7 @@ def test_the_races_verdict_follows_from_its_table(made):
         "Elsewhere: GD (50 steps, cost 50): 0.2 from a minimum; Newton (9 steps, cost 63): saddle."
     )
     assert "steps: nobody. Elsewhere" in demo.race_verdict(rows[:1])
-    page = (made[0] / "report.html").read_text()
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
     assert re.search(r'class="verdict">At the global minimum within 50 steps: .*Sophia \(\d+ steps, cost', page)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sophia_ref.commands.arguments import parse
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_example_prints_what_is_shown():

@@ -15,7 +15,7 @@ def test_text_in_a_page_is_text_and_not_markup(tmp_path):
         "a < b",
         [report.html_table(["h&m", "n"], rows), report.preformatted("<b>"), report.paragraph("x<y", "soft")],
     )
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     assert "<script>" not in page
     for escaped in ("a &lt; b", "&lt;script&gt;", "h&amp;m", "<pre>&lt;b&gt;</pre>", '<p class="soft">x&lt;y</p>'):
         assert escaped in page
@@ -34,7 +34,7 @@ def test_pictures_are_inside_the_page(tmp_path):
 
 def test_a_page_loads_nothing_from_elsewhere(tmp_path):
     report.write_page(tmp_path / "x.html", "t", [report.paragraph("hello")])
-    page = (tmp_path / "x.html").read_text()
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
     assert not re.search(r"(src|href)=|@import|url\(|https?:", page)
 
 
