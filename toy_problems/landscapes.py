@@ -74,16 +74,17 @@ class Landscape:
         covariance: a finite number >= 0, the variance of each coordinate, or a symmetric positive semi-definite (2, 2)
         matrix, in units of the gradient squared. Anything else raises ValueError.
         """
-        expected = "expected a finite number >= 0 or a symmetric positive semi-definite (2, 2) matrix"
         matrix = np.array(covariance)
+        expected = "expected a finite number >= 0 or a symmetric positive semi-definite (2, 2) matrix"
+        refusal = ValueError(f"covariance: {matrix.tolist()!r}; {expected}")
         if matrix.dtype.kind not in "iuf" or matrix.shape not in ((), (2, 2)) or not np.isfinite(matrix).all():
-            raise ValueError(f"covariance: {matrix.tolist()!r}; {expected}")
+            raise refusal
         if matrix.ndim == 0:
             matrix = matrix * np.eye(2)
         rounding = 1e-12 * np.abs(matrix).max()
         variances, axes = np.linalg.eigh(matrix.astype(np.float64))
         if np.abs(matrix - matrix.T).max() > rounding or variances[0] < -rounding:
-            raise ValueError(f"covariance: {matrix.tolist()!r}; {expected}")
+            raise refusal
         return replace(self, noise=axes * np.sqrt(variances.clip(min=0)))
 
     @property

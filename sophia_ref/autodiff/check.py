@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.derivatives import Function, checked, jvp, name_of, vjp
+from sophia_ref.autodiff.derivatives import Function, check_function, checked, jvp, name_of, vjp
 from sophia_ref.autodiff.dispatch import InPlaceError
 
 WIDEST = 4e-4  # the first step of the differences, times max(1, |x_i|); the next one is a quarter of it, and so on
@@ -30,6 +30,7 @@ def check_grads(f: Function, x: Any, order: int = 2, rtol: float = 1e-6) -> None
     give 0); detail so fine that the first steps miss it; and entries of a Jacobian far smaller than its largest, as
     `rtol` is relative to that: check such parts one by one.
     """
+    check_function("check_grads", f)
     x = checked("check_grads", x)
     if isinstance(x, dict) or x.dtype != np.float64:
         raise TypeError(
@@ -37,6 +38,8 @@ def check_grads(f: Function, x: Any, order: int = 2, rtol: float = 1e-6) -> None
         )
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"check_grads: order must be an integer of at least 1, got {order!r}")
+    if isinstance(rtol, bool) or not isinstance(rtol, float | int | np.floating) or not 0 < rtol < np.inf:
+        raise ValueError(f"check_grads: rtol must be a finite number > 0, got {rtol!r}")
     _check(f, np.asarray(x), order, rtol, name_of(f), nested=False)
 
 

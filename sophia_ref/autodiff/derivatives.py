@@ -27,6 +27,7 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
     >>> jvp(lambda x: x**3, 2.0, 1.0)
     (np.float64(8.0), np.float64(12.0))
     """
+    check_function("jvp", f)
     x = checked("jvp", x)
     v = checked_direction("jvp", x, v)
     level = next(levels)
@@ -57,6 +58,7 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> pullback(np.array([1.0, 10.0]))
     array([ 2., 40.])
     """
+    check_function("vjp", f)
     x = checked("vjp", x)
     tape = Tape()
     variables = each(lambda value: tape.var(scalar(keep(value))), x)
@@ -86,8 +88,7 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def value_and_grad(f: Function, argnum: int = 0) -> Function:
     """The function (x, *args) -> (f, gradient of f with respect to argument number `argnum`), for scalar f."""
-    if not callable(f):
-        raise TypeError(f"grad: f must be a function, got {f!r}")
+    check_function("grad", f)
     if isinstance(argnum, bool) or not isinstance(argnum, Integral):
         raise TypeError(f"grad: argnum must be one integer, got {argnum!r}; for several arguments, pass a dict of them")
 
@@ -190,6 +191,11 @@ def each(fun: Callable[..., Any], x: Any, *others: Any) -> Any:
 def scalar(x: Any) -> Any:
     """x, or what is in it if it is 0-d: x[()], without a view of larger arrays."""
     return x if x.ndim else x[()]
+
+
+def check_function(caller: str, f: Any) -> None:
+    if not callable(f):
+        raise TypeError(f"{caller}: f must be a function, got {f!r}")
 
 
 def checked(caller: str, x: Any) -> Any:

@@ -49,7 +49,9 @@ UFUNC_METHODS: dict[tuple[str, Any], Callable[..., Any]] = {}  # ("reduce", np.a
 
 
 def name_of(fun: Callable[..., Any]) -> str:
-    """The name a person would type: numpy.linalg.inv. Ufuncs do not know their module: NumPy's, or scipy.special."""
+    """The name a person would type: numpy.linalg.inv, for an operator that of its ufunc. Ufuncs do not know their
+    module: NumPy's, or scipy.special."""
+    fun = OPERATORS.get(fun, fun)
     name = getattr(fun, "__name__", repr(fun))
     of_scipy = getattr(sys.modules.get("scipy.special"), name, None) is fun
     return f"{getattr(fun, '__module__', None) or ('scipy.special' if of_scipy else 'numpy')}.{name}"

@@ -217,6 +217,12 @@ def test_other_input_is_refused_as_everywhere(x):
         sr.check_grads(np.sin, x)
 
 
+@pytest.mark.parametrize("rtol", [0, -1e-6, np.nan, np.inf, True, "1", None])
+def test_rtol_must_be_a_positive_number(rtol):
+    with pytest.raises((TypeError, ValueError), match=f"check_grads: rtol must be a finite number > 0, got {rtol!r}"):
+        sr.check_grads(np.sin, x3, rtol=rtol)
+
+
 @pytest.mark.parametrize("order", [0, -1, 1.5, True, "2"])
 def test_order_must_be_a_positive_integer(order):
     with pytest.raises(ValueError, match="check_grads: order must be an integer of at least 1, got"):

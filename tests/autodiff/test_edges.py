@@ -217,6 +217,10 @@ def test_empty_arrays_pass_through():
     np.testing.assert_array_equal(both(lambda x: np.sum(x[3:] ** 2) + x[0], x3), [1.0, 0.0, 0.0])
     with pytest.warns(RuntimeWarning):
         assert sr.grad(lambda x: np.mean(x))(np.zeros(0)).shape == (0,)
+    for f in (np.prod, np.linalg.norm, lambda x: np.sum(np.cumsum(x)), lambda x: np.sum(np.sort(x))):
+        assert both(f, np.zeros(0)).shape == (0,)
+    with pytest.raises(ValueError, match="zero-size array"):
+        sr.grad(np.max)(np.zeros(0))
 
 
 # -- points where there is no derivative -------------------------------------------------------------------------------

@@ -291,7 +291,7 @@ def test_an_index_is_no_variable():
 def test_other_kinds_of_numbers_are_refused_by_dtype():
     with pytest.raises(TypeError, match="gave an array of dtype object"):
         sr.grad(lambda x: np.sum(x * Fraction(1, 2)))(x3)
-    refused(lambda x: np.abs(x * 1j), TypeError, "complex numbers", "real and imaginary parts")
+    refused(lambda x: np.abs(x * 1j), TypeError, "numpy.multiply gave complex numbers", "real and imaginary parts")
     refused(lambda x: np.abs(x.astype(complex)), TypeError, "complex")
     refused(lambda x: np.abs(np.exp(1j * x[0])), TypeError, "complex numbers", "real and imaginary parts")
 
@@ -456,6 +456,11 @@ def test_what_is_differentiated_must_be_a_function(f):
         with pytest.raises(TypeError) as caught:
             differentiate(f)
         assert str(caught.value) == f"grad: f must be a function, got {f!r}"
+    by_name = {"jvp": lambda f: sr.jvp(f, x3, x3), "vjp": lambda f: sr.vjp(f, x3)}
+    for name, differentiate in (by_name | {"check_grads": lambda f: sr.check_grads(f, x3)}).items():
+        with pytest.raises(TypeError) as caught:
+            differentiate(f)
+        assert str(caught.value) == f"{name}: f must be a function, got {f!r}"
 
 
 @pytest.mark.parametrize("argnum", [(0, 1), [0], 0.0, None, True, "x"])

@@ -440,8 +440,9 @@ def test_noise_makes_a_new_landscape_and_leaves_the_old_one_quiet():
     ],
 )
 def test_a_bad_covariance_is_refused_by_name(bad):
-    with pytest.raises(ValueError, match=r"covariance: .*expected a finite number >= 0 or a symmetric"):
+    with pytest.raises(ValueError, match=r"covariance: .*expected a finite number >= 0 or a symmetric") as caught:
         REGISTRY["booth"].noisy(bad)
+    assert str(caught.value).startswith(f"covariance: {np.array(bad).tolist()!r}; ")
 
 
 def test_a_batch_of_another_shape_is_refused_by_name():

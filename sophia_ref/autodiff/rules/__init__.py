@@ -23,6 +23,9 @@ Where a function has no derivative, it gets
     eigenvectors of equal eigenvalues           NaN; eigenvalues have their slopes along LAPACK's vectors
     det, slogdet, inv, solve at a singular      numpy.linalg.LinAlgError
     rounding, comparison, sign, argmax          plain arrays, which have derivative 0
+
+An empty array has an empty gradient. Its functions have NumPy's values: sum and norm 0, prod 1, mean, var and std NaN
+with NumPy's warning, max and min its ValueError.
 """
 
 from sophia_ref.autodiff.rules import elementwise, linalg, reductions, structure
