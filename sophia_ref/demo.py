@@ -189,9 +189,9 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         report.paragraph("Tuned settings. " + "; ".join(tuned) + "."),
         report.paragraph(
             "Validation loss in nats a character: mean ± half the range over seeds, on an eighth of the held-out text. "
-            "Half the steps: a run half as long with its own full schedule, which is how the paper judges. Cost in "
-            "gradient-equivalents; ms of processor time on one thread. Unclipped: share of coordinates that were not "
-            "clipped, averaged over the run; the paper advises 10 to 50%.",
+            "Half the steps: a run half as long, with the same settings and its own full schedule, as the paper compares "
+            "runs that have fully decayed. Cost in gradient-equivalents; ms of processor time on one thread. Unclipped: "
+            "share of coordinates that were not clipped, averaged over the run; the paper advises 10 to 50%.",
             "soft",
         ),
         report.figure(
@@ -203,7 +203,8 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         report.paragraph(
             "What this does not show: larger models, longer runs, larger batches. A model this small, trained for a "
             "few hundred steps, says little about the paper's, of 125 million parameters and more, and 100,000 steps. "
-            "Independent studies at such scales found that Sophia and a well-tuned AdamW end up level."
+            "A later study tuned both with the same care at 130 and 300 million parameters and found Sophia-H and "
+            "AdamW level (Wen, Hall, Ma, Liang 2025, arXiv 2509.02046; three of them wrote the Sophia paper too)."
         ),
         "<h2>What a cost is</h2>",
         report.paragraph(
@@ -212,6 +213,9 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
         ),
         report.html_table(("question", "counted as", "measured"), prices),
         "<h2>Every trial</h2>",
+        report.paragraph(
+            f"On seed {TUNING_SEED} and the text kept for tuning: not to be compared with the losses above.", "soft"
+        ),
         report.html_table(("method", "settings", "validation loss"), tried),
         "<h2>What the models write</h2>",
         *(f"<h3>{LABELS[method]}</h3>" + report.preformatted(text) for method, text in samples.items()),

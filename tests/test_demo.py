@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 import sophia_ref as sr
 from sophia_ref import comparison, demo
 from sophia_ref.commands.race import row
+from sophia_ref.plots import style_of
 from toy_problems.landscapes import REGISTRY
 
 
@@ -72,13 +74,32 @@ def test_every_method_was_tried_equally_often_and_on_no_shown_seed(made):
     assert comparison.TUNING_SEED not in comparison.SHOWN_SEEDS
 
 
+def test_the_report_says_on_what_text_its_trials_were_judged_and_that_half_runs_keep_their_settings(made):
+    page = (made[0] / "report.html").read_text(encoding="utf-8")
+    before_trials = page.split("Every trial")[1].split("<table>")[0]
+    assert f"seed {comparison.TUNING_SEED}" in before_trials
+    assert "not to be compared with the losses above" in before_trials
+    assert "with the same settings and its own full schedule" in page
+
+
+def test_what_others_found_has_a_source(made):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    for text in ((made[0] / "report.html").read_text(encoding="utf-8"), readme):
+        assert "2509.02046" in text
+        assert "ndependent stud" not in text  # three of its four authors wrote the Sophia paper too
+
+
+def test_labels_are_those_of_the_pictures():
+    assert {method: style_of(method)["label"] for method in comparison.SPACES} == comparison.LABELS
+
+
 def test_the_race_ends_where_its_words_say():
     landscape = REGISTRY["sophia_fig2"]
     where = {type(o).__name__: row(landscape, "", sr.run(landscape, o, demo.RACE_STEPS))[-1] for o in demo.RACERS}
     assert where["Newton"] == "saddle"
     assert where["Sophia"] == "global minimum"
-    assert "from a minimum" in where["GradientDescent"]
-    assert "from a minimum" in where["SignGD"]
+    assert "away from a minimum" in where["GradientDescent"]
+    assert "away from a minimum" in where["SignGD"]
 
 
 def test_the_races_verdict_follows_from_its_table(made):
