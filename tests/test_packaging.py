@@ -76,6 +76,12 @@ def test_import_of_sophia_ref_needs_numpy_alone_and_loads_no_toy_problem():
     assert "toy_problems" not in loaded
 
 
+def test_import_of_sophia_ref_takes_less_than_three_tenths_of_a_second():
+    # processor time, as other tests run beside this one; the best of several, as the first may read from a cold disk
+    code = "import time; start = time.process_time(); import sophia_ref; print(time.process_time() - start)"
+    assert min(float(run_with_numpy_alone(code)[0]) for _ in range(5)) < 0.3
+
+
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_names_need_numpy_alone(module):
     run_with_numpy_alone(f"""
