@@ -191,7 +191,8 @@ def language_model(output: Path, results: Comparison, say: Say) -> list[str]:
             "Validation loss in nats a character: mean ± half the range over seeds, on an eighth of the held-out text. "
             "Half the steps: a run half as long, with the same settings and its own full schedule, since the paper "
             "compares runs that have fully decayed. Cost in gradient-equivalents; ms of processor time on one thread. "
-            "Unclipped: share of coordinates that were not clipped, averaged over the run; the paper advises 10 to 50%.",
+            "Unclipped: share of coordinates that were not clipped, averaged over the run; the paper advises 10 to "
+            "50%.",
             "soft",
         ),
         report.figure(

@@ -6,6 +6,7 @@ shown. What differs is then the method, not the effort spent on it. Work goes to
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -104,13 +105,28 @@ def processes(workers: int | None = None) -> Iterator[Executor]:
         yield pool
         pool.shutdown()
     except BaseException:
-        running = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)  # before its processes die, which it would take for a failure
-        for process in running:
-            process.terminate()
+        running, results = list((pool._processes or {}).values()), pool._result_queue
+        manager = pool._executor_manager_thread
+        pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            _wait_for_cancelled(manager)
+        finally:
+            for process in running:
+                process.terminate()
+            results._writer.close()  # type: ignore[attr-defined]  # or the rest of a half-sent result is waited for
         raise
     finally:
         for name, value in before.items():
             os.environ.pop(name)
             if value is not None:
                 os.environ[name] = value
+
+
+def _wait_for_cancelled(manager: Any) -> None:
+    """Until the thread of a pool that is being shut down has let go of cancelled work, at most for a second: it would
+    stumble over that when the processes die."""
+    start = time.monotonic()
+    while manager and any(work.future.cancelled() for work in list(manager.pending_work_items.values())):
+        if time.monotonic() - start > 1:
+            break
+        time.sleep(0.01)

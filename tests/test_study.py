@@ -2,8 +2,12 @@
 
 import math
 import os
+import subprocess
+import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +109,38 @@ def test_an_interrupt_ends_the_processes_at_once():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert time.perf_counter() - start < 30
+
+
+INTERRUPTED = """
+    from sophia_ref.study import processes
+
+    def large(i):
+        return bytes(10**6)
+
+    def interrupted(pool):
+        jobs = [pool.submit(large, i) for i in range(2000)]
+        jobs[2].result()
+        for job in jobs:  # as run_all does
+            job.cancel()
+        raise KeyboardInterrupt
+
+    if __name__ == "__main__":
+        for _ in range(3):
+            try:
+                with processes(2) as pool:
+                    interrupted(pool)
+            except KeyboardInterrupt:
+                print("interrupted")
+"""
+
+
+def test_an_interrupt_while_large_results_are_being_sent_leaves_nothing_to_wait_for(tmp_path):
+    # A worker that is killed while it sends leaves half a message in the pipe, and the pool's thread reading it. A
+    # message larger than the pipe's buffer nearly always is.
+    (tmp_path / "interrupted.py").write_text(textwrap.dedent(INTERRUPTED), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "interrupted.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["interrupted"] * 3)
+    assert "Traceback" not in done.stderr
