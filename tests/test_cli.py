@@ -19,6 +19,7 @@ from PIL import Image
 
 import sophia_ref as sr
 from sophia_ref.cli import main
+from sophia_ref.commands import race
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
 from toy_problems import text
 from toy_problems.landscapes import REGISTRY
@@ -457,6 +458,19 @@ def test_a_real_ctrl_c_ends_a_race_without_a_file():
     _, err = interrupt(process)
     assert err.strip() == "sophia-ref: interrupted"
     assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("curvature", "expected"), [(0.002, 0.002), (0.0005, 1.0)])
+def test_the_curvature_is_that_of_the_whole_domain_where_it_all_but_vanishes_at_the_points(scale, curvature, expected):
+    pit = replace(
+        REGISTRY["booth"],
+        surface=lambda x, y: scale * (curvature * x**2 / 2 + y**4 / 12),  # of Hessian diag(curvature, y^2)
+        domain=((-1.0, 1.0), (-1.0, 1.0)),
+        start=np.zeros(2),
+        minima=np.zeros((1, 2)),
+    )
+    assert race._curvature(pit) == pytest.approx(scale * expected)
 
 
 # -- demo --------------------------------------------------------------------------------------------------------------
