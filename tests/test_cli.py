@@ -138,7 +138,7 @@ def test_race_tells_where_newton_and_gradient_descent_end_on_a_quadratic(capsys,
     x, y = 1 + u + v, 3 + u - v
     distance = math.hypot(x - 1, y - 3)
     loss = (x + 2 * y - 7) ** 2 + (2 * x + y - 5) ** 2
-    expected = f"gd 0.05 20 20 ({x:.3g}, {y:.3g}) {loss:.3g} {distance:.2g} away from a minimum"
+    expected = f"gd 0.05 20 20 ({x:.3g}, {y:.3g}) {loss:.3g} {distance:.2g} from a minimum"
     assert table(out, "gd") == expected.split()
 
 

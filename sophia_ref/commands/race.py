@@ -75,7 +75,7 @@ def _arrival(landscape: Any, run: Run) -> tuple[int, str]:
         inside = [bool(((theta >= low) & (theta <= high)).all()) for theta in (landscape.start, run.theta)]
         if inside == [True, False]:
             return -1, "left the domain"
-        return -1, f"{distance:.2g} away from a {kind}"
+        return -1, f"{distance:.2g} from a {kind}"
     if kind == "minimum":
         lowest = landscape.f(landscape.minima).min()
         kind = "global minimum" if landscape.f(point) <= lowest + 1e-6 else "local minimum"

@@ -396,7 +396,7 @@ def test_float32_stays_float32_in_both_directions(case):
         _, pullback = sr.vjp(f, x)
         assert y.dtype == dy.dtype == kind
         assert pullback(np.ones(np.shape(y), kind)).dtype == np.float32
-        if case.label.startswith("numpy."):
+        if case.label.startswith("numpy.") and case.rule not in dispatch.OPERATORS:
             assert kind == np.float32 or case.rule in FLOAT64_CONSTANTS
 
 
