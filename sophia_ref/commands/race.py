@@ -35,10 +35,15 @@ def toy(landscape: Any, name: str, lr: float | None = None) -> Any:
 
     Sophia's gamma is that rate too, or an unclipped step would no longer be Newton's; it must be > 0.
     """
-    opt = TOYS[name](min(high - low for low, high in landscape.domain), _curvature(landscape))
+    opt = TOYS[name](*scale(landscape))
     if lr is None:
         return opt
     return replace(opt, lr=lr, **({"gamma": lr} if hasattr(opt, "gamma") and lr > 0 else {}))
+
+
+def scale(landscape: Any) -> tuple[float, float]:
+    """What toy settings are made from: the shorter side of the landscape's domain, and its largest curvature."""
+    return min(high - low for low, high in landscape.domain), _curvature(landscape)
 
 
 def _curvature(landscape: Any) -> float:

@@ -39,7 +39,7 @@ def contour(ax: Axes, landscape: Any) -> Axes:
 
     Raises TypeError or ValueError for what is not a landscape of two dimensions.
     """
-    x, y, z, levels = _heights(landscape)
+    x, y, z, levels = heights(landscape)
     scheme = dress(ax)
     colormap, norm = _colours(scheme, levels)
     ax.contourf(x, y, z, levels, cmap=colormap, norm=norm, extend="both", zorder=0)
@@ -82,7 +82,7 @@ def surface(ax3d: Any, landscape: Any, runs: Run | Sequence[Run]) -> Any:
     Raises TypeError or ValueError, by name, for bad arguments.
     """
     drawn = checked_paths(runs)
-    x, y, z, levels = _heights(landscape)
+    x, y, z, levels = heights(landscape)
     scheme, box = scheme_of(ax3d), np.array(landscape.domain, float)
     colormap, norm = _colours(scheme, levels)
     light = LightSource(azdeg=315, altdeg=45).hillshade(z / np.ptp(z) * RESOLUTION / 2)
@@ -232,7 +232,7 @@ def _dense(pieces: Array) -> Array:
     return np.stack([points[:, :-1], points[:, 1:]], axis=2).reshape(-1, 2, 2)
 
 
-def _heights(landscape: Any) -> tuple[Array, Array, Array, Array]:
+def heights(landscape: Any) -> tuple[Array, Array, Array, Array]:
     """x, y and heights z (RESOLUTION, RESOLUTION) over the domain, and the levels, log-spaced above the lowest."""
     for name in ("f", "domain", "start", "minima", "saddles", "maxima", "title", "formula"):
         if not hasattr(landscape, name):
