@@ -11,6 +11,8 @@
 Importing this needs NumPy alone; scipy, matplotlib and tqdm load when something uses them.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import sophia_ref.memory  # noqa: F401  first: what follows makes arrays
 from sophia_ref.autodiff import (
     Layout,
@@ -60,6 +62,9 @@ from sophia_ref.oracle import Given, Oracle
 from sophia_ref.run import Run, run
 from sophia_ref.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from sophia_ref import plots as plots
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -71,3 +76,12 @@ __all__ = [
     "on_part", "primitive", "run", "sophia_update", "stop_gradient",
     "value_and_grad", "vjp",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """sophia_ref.plots loads matplotlib, and does so when it is first used."""
+    if name == "plots":
+        from importlib import import_module
+
+        return import_module("sophia_ref.plots")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command sophia-ref: list, race, step, basins, train, profile, checkpoint, demo. Nothing else here prints.
+"""The command sophia-ref: list, race, step, basins, explore, train, profile, checkpoint, demo. Nothing else prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
 SIGTERM and SIGHUP too), 141 for a closed pipe.
@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+import webbrowser
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from sophia_ref.commands.folder import (
     save_settings,
     sweep,
 )
+from sophia_ref.files import replacing
 from sophia_ref.inspector import Inspector
 from sophia_ref.profile import measure
 from sophia_ref.report import text_table
@@ -55,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "race": _race,
             "step": _step,
             "basins": _basins,
+            "explore": _explore,
             "train": _train,
             "profile": _profile,
             "checkpoint": _checkpoint,
@@ -193,6 +196,20 @@ def _typed(inspector: Inspector) -> Iterator[str]:
         except EOFError:
             print(end="\n" * terminal)
             return
+
+
+def _explore(args: Namespace) -> int:
+    path = Path(args.output)
+    _make_folder(args, path.parent)
+
+    from sophia_ref.plots import explore
+
+    with replacing(path) as file:
+        file.write(explore(args.problem).html.encode())
+    print(f"wrote {path}", flush=True)
+    if not (args.no_open or webbrowser.open(path.resolve().as_uri())):
+        print("no browser was found; the page opens from disk in any")
+    return 0
 
 
 def _train(args: Namespace) -> int:

@@ -62,6 +62,18 @@ examples:
   sophia-ref basins six_hump_camel --grid 1000 600 --output camel.png
 """
 
+EXPLORE = """\
+One self-contained page, which needs no server and no network: choose the
+landscape and the optimizers, drag the start and the settings, step and play,
+and look into the state at every step. The page runs the rules itself, in
+JavaScript; their tests compare each term with the Python.
+
+examples:
+  sophia-ref explore
+  sophia-ref explore rosenbrock
+  sophia-ref explore ackley --output ackley.html --no-open
+"""
+
 TRAIN = """\
 As in the paper, the learning rate warms up (over a tenth of the steps here) and
 falls by a cosine to a twentieth of --lr, and gradients are clipped to norm 1.
@@ -183,6 +195,13 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("--noise", metavar="S", type=deviation, default=0.0, help=noise)
     add("--seed", metavar="N", type=integer(0), default=0, help="of noise and random probes (default: %(default)s)")
 
+    add = command("explore", "Open a page on which optimizers and landscapes can be played with", EXPLORE)
+    choice = one_of("a problem", REGISTRY)
+    shown = "what it opens with, a name that `sophia-ref list` shows (default: %(default)s)"
+    add("problem", metavar="PROBLEM", nargs="?", type=choice, default="sophia_fig2", help=shown)
+    add("--output", metavar="FILE", type=page, default="out/explorer.html", help="where to (default: %(default)s)")
+    add("--no-open", action="store_true", help="write the page without opening it in a browser")
+
     add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
     add("--text", metavar="FILE", help="any file (default: the language reference that every Python carries)")
     kind = "characters or bytes (default: characters where FILE is UTF-8 of at most 16 MiB, else bytes)"
@@ -286,4 +305,10 @@ def rate(string: str) -> tuple[str, float]:
 def picture_or_folder(string: str) -> str:
     if Path(string).suffix not in ("", *PICTURES) and not Path(string).is_dir():
         raise argparse.ArgumentTypeError(f"{string!r}; expected a folder, or a file {', '.join(PICTURES)}")
+    return string
+
+
+def page(string: str) -> str:
+    if Path(string).suffix.lower() not in (".html", ".htm") or Path(string).is_dir():
+        raise argparse.ArgumentTypeError(f"{string!r}; expected a file .html")
     return string

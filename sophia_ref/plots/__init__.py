@@ -7,6 +7,7 @@ made by `figure` and written by `save`. Importing this loads matplotlib, so `imp
 from sophia_ref.plots.animation import animate
 from sophia_ref.plots.basins import basins_figure
 from sophia_ref.plots.curves import band, losses, unclipped
+from sophia_ref.plots.explorer import explore
 from sophia_ref.plots.race import contour, paths, race_figure, surface
 from sophia_ref.plots.style import figure, save, style_of
 
@@ -15,6 +16,7 @@ __all__ = [
     "band",
     "basins_figure",
     "contour",
+    "explore",
     "figure",
     "losses",
     "paths",

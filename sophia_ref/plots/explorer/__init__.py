@@ -1,8 +1,8 @@
-"""The explorer: one HTML page on which landscape, start, optimizers and their settings can be changed as they are watched.
+"""The explorer: one HTML page on which landscape, start, optimizers and settings change under one's hands.
 
-The page needs no server and no network. It runs the rules itself (rules.js), on derivatives of the landscapes' own NumPy
-functions, which trace.py turns into programs for jets.js; draw.js, panel.js and page.js are what is seen. Colours, levels
-and settings are those of the pictures and of the races, put into the page as data.
+The page needs no server and no network. It runs the rules itself (rules.js), on derivatives of the landscapes' own
+NumPy functions, which trace.py turns into programs for jets.js; draw.js, panel.js and page.js are what is seen.
+Colours, levels and settings are those of the pictures and of the races, put into the page as data.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -20,7 +19,6 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
-from sophia_ref.commands.arguments import RACERS, not_one_of
 from sophia_ref.commands.race import scale
 from sophia_ref.optimizers.description import describe
 from sophia_ref.plots.explorer.trace import trace
@@ -48,6 +46,7 @@ def explore(problem: Any = "sophia_fig2") -> Page:
     Raises ValueError for a name that is not known and for a landscape whose heights are not finite or not over two
     dimensions, TypeError for what is not a landscape and for a function that uses what trace.py does not know, by name.
     """
+    from sophia_ref.commands.arguments import RACERS, not_one_of
     from toy_problems.landscapes import REGISTRY
 
     if isinstance(problem, str):
@@ -55,25 +54,17 @@ def explore(problem: Any = "sophia_fig2") -> Page:
             raise ValueError(f"problem: {not_one_of('a problem', problem, REGISTRY)}")
         problem = REGISTRY[problem]
     heights(problem)  # refuses what is not a landscape
-    return page([problem, *(other for other in REGISTRY.values() if other.name != problem.name)])
-
-
-def page(landscapes: Sequence[Any]) -> Page:
-    """The page with these landscapes, opened at the first."""
-    order = {landscape.name: landscape for landscape in sorted(landscapes, key=lambda landscape: landscape.title)}
+    landscapes = sorted((REGISTRY | {problem.name: problem}).values(), key=lambda landscape: landscape.title)
     data = {
-        "landscapes": {name: _described(landscape) for name, landscape in order.items()},
-        "problem": landscapes[0].name,
+        "landscapes": {landscape.name: _described(landscape) for landscape in landscapes},
+        "problem": problem.name,
         "optimizers": [_look(key) for key in TOYS],
         "active": RACERS,
         "schemes": {"light": LIGHT._asdict(), "dark": DARK._asdict()},
     }
-    programs = ",\n".join(f"{_json(name)}: {trace(landscape.f)}" for name, landscape in order.items())
-    texts = [f"const DATA = {_json(data)};\nconst PROGRAMS = {{\n{programs}\n}};", *map(_read, SCRIPTS)]
-    parts = {
-        "style": _read("page.css"),
-        "scripts": "\n".join(f"<script>\n{text}</script>" for text in texts),
-    }
+    programs = ",\n".join(f"{_json(landscape.name)}: {trace(landscape.f)}" for landscape in landscapes)
+    texts = [f"const DATA = {_json(data)};\nconst PROGRAMS = {{\n{programs}\n}};\n", *map(_read, SCRIPTS)]
+    parts = {"style": _read("page.css"), "scripts": "\n".join(f"<script>\n{text}</script>" for text in texts)}
     return Page(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html")))
 
 
@@ -136,8 +127,8 @@ def _picture(formula: str) -> str:
     )
     (left, low), (right, high) = text.get_extents().get_points()
     box = f"{left - 4:.0f} {-high - 10:.0f} {right - left + 8:.0f} {high - low + 20:.0f}"
-    label = html.escape(formula)
-    return f'<svg viewBox="{box}" role="img" aria-label="{label}" preserveAspectRatio="xMinYMid"><path d="{drawn}"/></svg>'
+    about = f'viewBox="{box}" role="img" aria-label="{html.escape(formula)}" preserveAspectRatio="xMinYMid"'
+    return f'<svg {about}><path d="{drawn}"/></svg>'
 
 
 def _signed(points: Any) -> list[tuple[float, int]]:

@@ -227,11 +227,12 @@ function trace_path(context, path, from, to, landscape, frame) {
   }
 }
 
+// The last of the races, the one whose state is shown, lies on top and is bold.
 function draw_paths(context, races, time, landscape, frame, scheme) {
   const n = races.length;
   races.forEach(({ look, run }, i) => {
     const path = run.trajectory, end = Math.min(last_inside(run, landscape) + 1, path.length - 1);
-    const wider = Math.min(0.4, 2 / n) * (n - 1 - i); // where paths coincide, the earlier ones show around the later
+    const wider = i === n - 1 ? 1 : Math.min(0.4, 2 / n) * (n - 2 - i); // where paths coincide, the earlier ones show around the later
     const size = (path.length > 120 ? 2.2 : 3.3) + wider / 2, now = Math.min(time, end);
     const stroke = (from, to, alpha, halo) => {
       trace_path(context, path, from, to, landscape, frame);

@@ -96,13 +96,14 @@ function paint() {
   const common = { landscape, races: S.races, time: S.time, theme, scheme };
   S.frame = draw_surface($("surface"), { ...common, start: S.start, picked: S.hover && at, focused: document.activeElement === $("surface") });
   S.chart = draw_losses($("loss"), { ...common, steps: S.steps, by_cost: S.by_cost, inspected: at?.key });
+  if (at) draw_panel({ rule: at.look.rule, run: at.run, now: at.i, settings: S.settings[at.key], color: at.look.color, scheme });
   $("clock").textContent = `step ${Math.floor(S.time)} of ${S.steps}`;
   Object.assign($("time"), { max: S.steps, value: Math.floor(S.time) });
   fill($("time"));
-  paint_state(at, scheme);
+  show_state(at);
 }
 
-function paint_state(at, scheme) {
+function show_state(at) {
   document.querySelector(".state table").hidden = !at;
   $("where").textContent = "";
   if (!at) return;
@@ -110,14 +111,13 @@ function paint_state(at, scheme) {
   const place = `(${theta.map((v) => format(v)).join(", ")})`;
   $("where").textContent = ended
     ? `diverges at step ${run.diverged_at}, from ${place}`
-    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}; its next step:`;
+    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}; the step θ − η Δ from there:`;
   if ($("inspect").value !== at.key) $("inspect").value = at.key;
   document.querySelector(".state").style.setProperty("--own", look.color);
-  draw_panel({ rule: look.rule, run, now: i, settings: S.settings[at.key], color: look.color, scheme });
-  paint_tip(at, place);
+  show_tip(at, place);
 }
 
-function paint_tip({ look, run, i, theta }, place) {
+function show_tip({ look, run, i, theta }, place) {
   const tip = $("tip");
   tip.hidden = !S.hover || S.hover.quiet || !inside(theta, landscapes[S.problem].domain);
   if (tip.hidden) return;

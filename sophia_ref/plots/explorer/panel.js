@@ -5,28 +5,27 @@
 // Rows of each rule: [name of the term, symbol, equation]. A rule's terms of the eigenbasis have no x and y.
 const G = ["g", "g", "∇L(θ) + ξ"], M = ["m", "m", "β₁ m + (1 − β₁) g"];
 const V = ["v", "v", "β₂ v + (1 − β₂) g²"], V_OF_D = ["v", "v", "β₂ v + (1 − β₂) D²"];
-const ADAM = [["m_hat", "m̂", "m / (1 − β₁ᵗ)"], ["v_hat", "v̂", "v / (1 − β₂ᵗ)"], ["denominator", "", "√v̂ + ε"], ["update", "u", "m̂ / (√v̂ + ε)"]];
-const newton = (...rest) => [G, ["eigenvalues", "s", "of H = V diag(s) Vᵀ"], ["eigenvectors", "V", "its columns"], ["c", "c", "Vᵀ g"], ...rest, ["update", "u", "V q"]];
+const ADAM = [["m_hat", "m̂", "m / (1 − β₁ᵗ)"], ["v_hat", "v̂", "v / (1 − β₂ᵗ)"], ["denominator", "", "√v̂ + ε"], ["update", "Δ", "m̂ / (√v̂ + ε)"]];
+const newton = (...rest) => [G, ["eigenvalues", "s", "of H = V diag(s) Vᵀ"], ["eigenvectors", "V", "its columns"], ["c", "c", "Vᵀ g"], ...rest, ["update", "Δ", "V q"]];
 const ROWS = {
   Sophia: [
     G, M, ["h_hat", "ĥ", "diag H"], ["h", "h", "β₂ h + (1 − β₂) ĥ"], ["gamma_h", "γh", "γ · h"], ["denominator", "", "max(γh, ε)"],
-    ["ratio", "r", "m / max(γh, ε)"], ["clipped", "clipped", "|r| > ρ"], ["update", "u", "clip(r, ρ)"],
+    ["ratio", "r", "m / max(γh, ε)"], ["clipped", "clipped", "|r| > ρ"], ["update", "Δ", "clip(r, ρ)"],
   ],
   Adam: [G, M, V, ...ADAM],
   AdamW: [G, M, V, ...ADAM],
   AdaHessian: [G, ["D", "D", "u ⊙ Hu"], M, V_OF_D, ...ADAM],
-  Lion: [G, ["c", "c", "β₁ m + (1 − β₁) g"], ["m", "m", "β₂ m + (1 − β₂) g"], ["update", "u", "sign(c) + λ θ"]],
-  GradientDescent: [G, ["update", "u", "g"]],
-  SignGD: [G, ["update", "u", "sign(g)"]],
-  Momentum: [G, ["m", "m", "β m + g"], ["update", "u", "m"]],
-  Signum: [G, ["m", "m", "β m + (1 − β) g"], ["update", "u", "sign(m)"]],
+  Lion: [G, ["c", "c", "β₁ m + (1 − β₁) g"], ["m", "m", "β₂ m + (1 − β₂) g"], ["update", "Δ", "sign(c) + λ θ"]],
+  GradientDescent: [G, ["update", "Δ", "g"]],
+  SignGD: [G, ["update", "Δ", "sign(g)"]],
+  Momentum: [G, ["m", "m", "β m + g"], ["update", "Δ", "m"]],
+  Signum: [G, ["m", "m", "β m + (1 − β) g"], ["update", "Δ", "sign(m)"]],
   Newton: newton(["q", "q", "c / s"]),
   DampedNewton: newton(["q", "q", "c / (s + δ)"]),
   SaddleFreeNewton: newton(["q", "q", "c / (|s| + δ)"]),
   ClippedNewton: newton(["ratio", "r", "c / s"], ["clipped", "clipped", "|r| > ρ"], ["q", "q", "clip(r, ρ)"]),
 };
 ROWS.SophiaH = ROWS.Sophia.map((row) => (row[0] === "h_hat" ? ["h_hat", "ĥ", "u ⊙ Hu"] : row));
-const IN_EIGENBASIS = new Set(["eigenvalues", "eigenvectors", "c", "q", "ratio", "clipped"]);
 
 function format(value, digits = 4) {
   if (Array.isArray(value)) return `(${value.map((v) => format(v, 2)).join(", ")})`;
@@ -34,7 +33,7 @@ function format(value, digits = 4) {
   if (value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return minus(value.toExponential(digits - 2).replace("e+", "e"));
+  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return minus(Number(value.toExponential(digits - 2)).toExponential().replace("e+", "e"));
   return minus(Number(value.toPrecision(digits)));
 }
 
@@ -75,18 +74,23 @@ function build_rows(rule) {
 // now: which step's terms are shown.
 function draw_panel({ rule, run, now, settings, color, scheme }) {
   if (panel.rule !== rule) build_rows(rule);
-  const threshold = settings.clip ?? settings.rho, newtonian = ROWS[rule].some(([name]) => name === "eigenvalues");
+  const threshold = settings.clip ?? settings.rho;
   ROWS[rule].forEach(([name], k) => {
-    panel.cells[k].forEach(({ cell, text, canvas }, i) => {
-      text.textContent = format(term_of(run.terms[now], name, i, settings));
-      const bounded = name === "ratio" || (name === "update" && "clip" in settings) || (name === "q" && "rho" in settings);
-      const clipped = run.terms.map((terms) => terms.clipped?.[i]);
-      cell.classList.toggle("clipped", ["ratio", "clipped"].includes(name) && Boolean(clipped[now]));
+    panel.cells[k].forEach(({ canvas }, i) => {
       if (!canvas) return;
+      const bounded = name === "ratio" || (name === "update" && "clip" in settings) || (name === "q" && "rho" in settings);
       draw_history(canvas, {
         values: run.terms.map((terms) => term_of(terms, name, i, settings) ?? NaN),
-        now, color, scheme, threshold: bounded ? threshold : NaN, clipped: name === "ratio" ? clipped : null,
+        now, color, scheme, threshold: bounded ? threshold : NaN,
+        clipped: name === "ratio" ? run.terms.map((terms) => terms.clipped[i]) : null,
       });
+    });
+  });
+  // texts last: asking for the size of a canvas after a text has changed would lay out the page anew, each time
+  ROWS[rule].forEach(([name], k) => {
+    panel.cells[k].forEach(({ cell, text }, i) => {
+      text.textContent = format(term_of(run.terms[now], name, i, settings));
+      cell.classList.toggle("clipped", ["ratio", "clipped"].includes(name) && Boolean(run.terms[now]?.clipped[i]));
     });
   });
 }

@@ -224,8 +224,9 @@ const OPTIMIZERS = {
     adamw_update(theta, m, v, oracle.grad(), { ...settings, t })),
   AdaHessian: optimizer(["m", "v"], (theta, { m, v }, oracle, settings, t) => {
     const g = oracle.grad();
-    const D = ESTIMATORS[settings.estimator](oracle);
-    return adahessian_update(theta, m, v, g, D, { ...settings, t });
+    const h_hat = ESTIMATORS[settings.estimator](oracle);
+    const step = adahessian_update(theta, m, v, g, h_hat, { ...settings, t });
+    return { ...step, terms: { ...step.terms, h_hat } };
   }),
   Lion: optimizer(["m"], (theta, { m }, oracle, settings) => lion_update(theta, m, oracle.grad(), settings)),
   GradientDescent: optimizer([], (theta, _, oracle, settings) =>

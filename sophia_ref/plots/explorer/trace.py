@@ -1,4 +1,4 @@
-"""A landscape as a JavaScript program: its own NumPy function is called once with tracers, which write down what is done.
+"""A landscape as a JavaScript program: its own NumPy function is called once, with tracers that note what is done.
 
     trace(lambda theta: 8 * (theta[..., 0] - 1) ** 2)
 
