@@ -1,8 +1,9 @@
-# make demo   the race of Figure 2 and the tiny GPT, into out/
-# make test   every test that needs no GPU and no optional framework
-# make lint   ruff and mypy
-# make bench  times beside PyTorch, JAX and autograd, in .venv-bench
-# make clean  back to what git holds
+# make demo       the race of Figure 2 and the tiny GPT, into out/
+# make test       every test that needs no GPU, no browser and no optional framework
+# make test-web   the explorer in Chromium, which must be installed
+# make lint       ruff and mypy
+# make bench      times beside PyTorch, JAX and autograd, in .venv-bench
+# make clean      back to what git holds
 #
 # The first call makes .venv; it is made anew when pyproject.toml changes.
 # PYTHON=python3.12 chooses another interpreter (with uv: UV_PYTHON=3.12).
@@ -10,13 +11,16 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-web lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
 
 test: .venv/test
 	.venv/bin/python -m pytest -n 2
+
+test-web: .venv/web
+	.venv/bin/python -m pytest -n 0 tests/web
 
 lint: .venv/test
 	.venv/bin/ruff check
@@ -57,6 +61,12 @@ endif
 	@rm .venv/runtime
 	@$(install) -e '.[test]'
 	@touch .venv/runtime $@
+
+.venv/web: .venv/test
+	@command -v chromium >/dev/null || { echo "make test-web: chromium is not on the PATH; on Debian, apt-get install chromium" >&2; exit 1; }
+	@echo "Adding Playwright to .venv."
+	@$(install) -e '.[web]'
+	@touch $@
 
 .venv-bench/ready: pyproject.toml
 	@echo "Setting up .venv-bench with PyTorch, JAX and autograd."

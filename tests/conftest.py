@@ -1,6 +1,7 @@
 """Settings for every test, made before NumPy and matplotlib load."""
 
 import os
+from pathlib import Path
 
 from hypothesis import settings
 
@@ -12,3 +13,12 @@ os.environ["MPLBACKEND"] = "Agg"
 # The same examples on every run, and no deadline: a loaded machine is not a failure.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+WEB = Path(__file__).parent / "web"
+
+
+def pytest_ignore_collect(collection_path, config):
+    """The tests in a browser are there for those who ask for them: `make test-web`."""
+    given = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    asked = any(path.resolve().is_relative_to(collection_path) for path in given)
+    return True if collection_path == WEB and not asked else None

@@ -526,7 +526,7 @@ def test_version_is_that_of_the_package(capsys):
 REFUSED = [
     # what is typed, and what the answer must hold
     ("lst", "'lst'", "did you mean 'list'?"),
-    ("help", "'help'", "expected list, race, step, basins, train, profile, checkpoint, demo"),
+    ("help", "'help'", "expected list, race, step, basins, explore, train, profile, checkpoint, demo"),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),
@@ -584,6 +584,9 @@ REFUSED = [
     ("train --resume nowhere", "--resume", "'nowhere' has no train.json", "the folder of a training"),
     ("train --resume nowhere --batch-size 2", "--batch-size", "2", "none beside --resume"),
     ("train --resume nowhere --output out", "--output", "out", "none beside --resume"),
+    ("explore rosenbrok", "PROBLEM", "'rosenbrok' is not a problem", "did you mean 'rosenbrock'?"),
+    ("explore --output page.png", "--output", "'page.png'", "expected a file .html"),
+    ("explore --output empty.txt/page.html", "--output", "'empty.txt/page.html' is in or on a file"),
     ("checkpoint", "required", "show, FILE"),
     ("checkpoint shw x", "show", "'shw'", "did you mean 'show'?"),
     ("checkpoint show nowhere", "FILE", "'nowhere'", "expected a checkpoint"),
@@ -673,6 +676,39 @@ def test_basins_takes_learning_rates_noise_and_a_seed(capsys, monkeypatch):
     assert shares("--lr", "gd=1")[:3] == ["gd", "1", "100%"]  # all diverged
     noisy = shares("--noise", "20", "--seed", "1")
     assert noisy == shares("--noise", "20", "--seed", "1") != shares("--noise", "20", "--seed", "2")
+
+
+# -- explore -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The addresses that a browser was asked to open."""
+    addresses = []
+    monkeypatch.setattr("webbrowser.open", lambda address: addresses.append(address) or True)
+    return addresses
+
+
+def test_explore_writes_one_page_and_opens_it(capsys, opened, tmp_path):
+    assert main(["explore"]) == 0
+    assert capsys.readouterr().out == f"wrote {Path('out/explorer.html')}\n"
+    assert opened == [(tmp_path / "out/explorer.html").as_uri()]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["explorer.html"]
+    page = (tmp_path / "out/explorer.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert '"problem": "sophia_fig2"' in page
+
+
+def test_explore_writes_where_it_is_told_makes_the_folder_and_need_not_open_it(capsys, opened, tmp_path):
+    assert main(["explore", "ackley", "--output", "new/folder/tip.html", "--no-open"]) == 0
+    assert opened == []
+    assert '"problem": "ackley"' in (tmp_path / "new/folder/tip.html").read_text(encoding="utf-8")
+
+
+def test_explore_says_so_where_there_is_no_browser(capsys, monkeypatch):
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+    assert main(["explore"]) == 0
+    assert "no browser was found" in capsys.readouterr().out
 
 
 # -- as a process ------------------------------------------------------------------------------------------------------

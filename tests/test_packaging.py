@@ -82,6 +82,21 @@ def test_import_of_sophia_ref_takes_less_than_three_tenths_of_a_second():
     assert min(float(run_with_numpy_alone(code)[0]) for _ in range(5)) < 0.3
 
 
+def test_plots_are_there_without_an_import_and_load_matplotlib_when_they_are_used():
+    code = """
+        import sys
+        import sophia_ref as sr
+        assert "matplotlib" not in sys.modules and "sophia_ref.plots" not in sys.modules
+        assert callable(sr.plots.explore) and "matplotlib" in sys.modules and "toy_problems" not in sys.modules
+        try:
+            sr.plot
+        except AttributeError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "module 'sophia_ref' has no attribute 'plot'\n", done.stderr
+
+
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_names_need_numpy_alone(module):
     run_with_numpy_alone(f"""

@@ -1,6 +1,5 @@
 """The explorer in headless Chromium: Debian's own, never one that Playwright downloads. `make test-web` runs this."""
 
-import os
 import shutil
 
 import pytest
@@ -8,7 +7,7 @@ from playwright.sync_api import sync_playwright
 
 from sophia_ref.plots import explore
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = shutil.which("chromium")
 FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync
@@ -47,6 +46,8 @@ def open_page(browser, file):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri() + fragment)
         page.wait_for_function("S.frame !== null")
+        # Chromium drops what is typed and clicked until a page has been painted
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 50)))")
         return page
 
     yield open_page

@@ -1,8 +1,8 @@
 """The page's JavaScript against the Python: landscapes, their derivatives, and every term of every rule.
 
 Rules are compared one step at a time, since whole runs are chaotic: JavaScript is given NumPy's point, state, gradient
-noise and probes, and asks its own jets for derivatives. Terms agree if they differ by at most 1e-9 of the term's largest
-coordinate: a small one beside it may come from a cancellation. (They agree to 1e-13 over 4,200 settings.)
+noise and probes, and asks its own jets for derivatives. Terms agree if they differ by at most 1e-9 of the term's
+largest coordinate: a small one beside it may come from a cancellation. (They agree to 1e-13 over 4,200 settings.)
 """
 
 import math
@@ -83,10 +83,10 @@ def cases():
                     "normal": normal.tolist(),
                     "signs": signs.tolist(),
                 }
-                yield handed, opt.step(theta, state, noisy)
+                yield handed, opt.step(theta, state, noisy), noisy.cost
 
 
-# One step of each case, with everything finite or not as text that Python reads back exactly.
+# One step of each case.
 STEP = """cases => cases.map(({ landscape, rule, settings, theta, state, xi, normal, signs }) => {
     const queue = (values) => { const left = [...values]; return () => left.shift(); };
     const oracle = new Oracle(landscapes[landscape].jet, theta, xi, { normal: queue(normal), sign: queue(signs) });
@@ -117,11 +117,11 @@ def agree(ours, theirs):
 
 
 def test_every_term_of_every_rule_is_that_of_python(page, steps):
-    answers = page.evaluate(STEP, [handed for handed, _ in steps])
+    answers = page.evaluate(STEP, [handed for handed, *_ in steps])
     assert len(steps) >= 200
     worst = []
-    for (handed, step), answer in zip(steps, answers, strict=True):
-        assert set(answer["terms"]) == set(step.terms)
+    for (handed, step, cost), answer in zip(steps, answers, strict=True):
+        assert (answer["cost"], set(answer["terms"])) == (cost, set(step.terms))
         flips = eigenvector_signs(answer["terms"], step.terms)
         ours = {name: flips(name, term) for name, term in answer["terms"].items()} | {"theta": answer["theta"]}
         theirs = step.terms | {"theta": step.theta}
@@ -136,7 +136,9 @@ def test_every_term_of_every_rule_is_that_of_python(page, steps):
 def test_a_wrong_rule_would_be_noticed(open_page, steps):
     page = open_page()
     page.evaluate("() => { momentum_update = (theta, m, g, { lr }) => gradient_descent_update(theta, g, { lr }); }")
-    ours = [(h, s) for h, s in steps if h["rule"] == "Momentum" and h["state"]["t"] > 0 and h["settings"]["beta"] > 0]
+    ours = [
+        (h, s) for h, s, _ in steps if h["rule"] == "Momentum" and h["state"]["t"] > 0 and h["settings"]["beta"] > 0
+    ]
     answers = page.evaluate(STEP.replace("state: step.state,", ""), [handed for handed, _ in ours])
     assert not any(agree(answer["theta"], step.theta) for answer, (_, step) in zip(answers, ours, strict=True))
 

@@ -55,15 +55,15 @@ def explore(problem: Any = "sophia_fig2") -> Page:
         problem = REGISTRY[problem]
     heights(problem)  # refuses what is not a landscape
     landscapes = sorted((REGISTRY | {problem.name: problem}).values(), key=lambda landscape: landscape.title)
+    programs = ",\n".join(f"// {_json(landscape.name)}\n{trace(landscape.f)}" for landscape in landscapes)
     data = {
-        "landscapes": {landscape.name: _described(landscape) for landscape in landscapes},
+        "landscapes": [_described(landscape) for landscape in landscapes],
         "problem": problem.name,
         "optimizers": [_look(key) for key in TOYS],
         "active": RACERS,
         "schemes": {"light": LIGHT._asdict(), "dark": DARK._asdict()},
     }
-    programs = ",\n".join(f"{_json(landscape.name)}: {trace(landscape.f)}" for landscape in landscapes)
-    texts = [f"const DATA = {_json(data)};\nconst PROGRAMS = {{\n{programs}\n}};\n", *map(_read, SCRIPTS)]
+    texts = [f"const DATA = {_json(data)};\nconst PROGRAMS = [\n{programs}\n];\n", *map(_read, SCRIPTS)]
     parts = {"style": _read("page.css"), "scripts": "\n".join(f"<script>\n{text}</script>" for text in texts)}
     return Page(re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read("page.html")))
 
@@ -82,6 +82,7 @@ def _described(landscape: Any) -> dict[str, Any]:
     minima = np.asarray(landscape.minima, float).reshape(-1, 2)
     size, curvature = scale(landscape)
     return {
+        "name": landscape.name,
         "title": landscape.title,
         "picture": _picture(landscape.formula),
         "note": landscape.note,

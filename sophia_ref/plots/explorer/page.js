@@ -3,9 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const landscapes = Object.fromEntries(
-  Object.entries(DATA.landscapes).map(([name, data]) => [
-    name, { name, ...data, plain: PROGRAMS[name](plain), jet: jet_function(PROGRAMS[name](jets)) },
-  ]),
+  DATA.landscapes.map((data, i) => [data.name, { ...data, plain: PROGRAMS[i](plain), jet: jet_function(PROGRAMS[i](jets)) }]),
 );
 
 function jet_function(program) {
