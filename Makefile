@@ -11,7 +11,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web lint bench clean
+.PHONY: demo test test-web docs/explorer.png lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -21,6 +21,9 @@ test: .venv/test
 
 test-web: .venv/web
 	.venv/bin/python -m pytest -n 0 tests/web
+
+docs/explorer.png: .venv/web
+	.venv/bin/python tests/web/picture.py $@
 
 lint: .venv/test
 	.venv/bin/ruff check

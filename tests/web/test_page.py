@@ -487,7 +487,7 @@ def test_the_link_keeps_everything_that_was_chosen(open_page):
     for name, value in (("learning rate", "0.37"), ("curvature scale", "2.5"), ("clip threshold", "inf")):
         page.get_by_label(f"{name}, as a number").fill(value)
         page.get_by_label(f"{name}, as a number").press("Enter")
-    for name, value in (("gradient noise", "3.5"), ("steps", "77"), ("seed of the noise", "12")):
+    for name, value in (("gradient noise", "3.5"), ("steps", "77"), ("seed", "12")):
         page.get_by_label(f"{name}, as a number").fill(value)
         page.get_by_label(f"{name}, as a number").press("Enter")
     page.get_by_label("Newton", exact=True).uncheck()

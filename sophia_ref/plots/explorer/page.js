@@ -45,7 +45,7 @@ const SETTINGS = {
 const RACE_SETTINGS = {
   noise: ["σ", "gradient noise", nonnegative, (usual, { size, curvature }) => with_zero(1e-4 * size * curvature, size * curvature)],
   steps: ["T", "steps", whole(1, 1000), () => log_scale(1, 500, Math.round)],
-  seed: ["", "seed of the noise", whole(0, 999), () => ({ to_value: (p) => Math.round(p * 0.999), to_position: (v) => v / 0.999 })],
+  seed: ["", "seed", whole(0, 999), () => ({ to_value: (p) => Math.round(p * 0.999), to_position: (v) => v / 0.999 })],
 };
 
 // What is chosen. `settings` holds those of every optimizer for the landscape; time counts steps and may lie between two.
@@ -109,7 +109,7 @@ function show_state(at) {
   const place = `(${theta.map((v) => format(v)).join(", ")})`;
   $("where").textContent = ended
     ? `diverges at step ${run.diverged_at}, from ${place}`
-    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}; the step θ − η Δ from there:`;
+    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}; the step from there:`;
   if ($("inspect").value !== at.key) $("inspect").value = at.key;
   document.querySelector(".state").style.setProperty("--own", look.color);
   show_tip(at, place);
