@@ -109,7 +109,7 @@ function show_state(at) {
   const place = `(${theta.map((v) => format(v)).join(", ")})`;
   $("where").textContent = ended
     ? `diverges at step ${run.diverged_at}, from ${place}`
-    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}; the step from there:`;
+    : `θ = ${place} after ${i} step${i === 1 ? "" : "s"}, L = ${format(run.losses[i])}`;
   if ($("inspect").value !== at.key) $("inspect").value = at.key;
   document.querySelector(".state").style.setProperty("--own", look.color);
   show_tip(at, place);
@@ -299,7 +299,7 @@ function go_to(time) {
 
 function step(by) {
   pause();
-  go_to(Math.floor(S.time) + by);
+  go_to(by > 0 ? Math.floor(S.time) + by : Math.ceil(S.time) + by);
 }
 
 function play() {

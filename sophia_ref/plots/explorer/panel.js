@@ -49,7 +49,7 @@ const panel = { rule: null, cells: [] };
 
 function build_rows(rule) {
   const newtonian = ROWS[rule].some(([name]) => name === "eigenvalues");
-  document.getElementById("columns").innerHTML = `<tr><th class="term" scope="col">term</th><th scope="col">${newtonian ? "x, or 1st eigenvector" : "x"}</th><th scope="col">${newtonian ? "y, or 2nd eigenvector" : "y"}</th></tr>`;
+  document.getElementById("columns").innerHTML = `<tr><th class="term" scope="col">next step</th><th scope="col">${newtonian ? "x, or 1st eigenvector" : "x"}</th><th scope="col">${newtonian ? "y, or 2nd eigenvector" : "y"}</th></tr>`;
   const body = document.getElementById("terms");
   body.textContent = "";
   panel.cells = ROWS[rule].map(([name, symbol, equation]) => {
