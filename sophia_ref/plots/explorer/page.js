@@ -311,7 +311,8 @@ function play() {
   let last = performance.now();
   const tick = (now) => {
     if (!S.playing) return;
-    S.time = Math.min(S.steps, S.time + ((now - last) / 1000) * rate);
+    // the first frame may have begun before the key was pressed
+    S.time = Math.min(S.steps, S.time + (Math.max(0, now - last) / 1000) * rate);
     last = now;
     refresh(false);
     if (S.time >= S.steps) pause();
