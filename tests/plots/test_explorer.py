@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import sophia_ref as sr
 from sophia_ref import optimizers
 from sophia_ref.plots import explore
 from sophia_ref.plots.explorer import SCRIPTS
@@ -50,6 +51,18 @@ def test_optimizers_look_as_they_do_in_every_picture_and_have_the_toy_settings()
     # H = [[10, 8], [8, 10]] has the largest eigenvalue 18; the domain's side is 20
     assert booth["defaults"]["gd"] == {"class": "GradientDescent", "lr": 1 / 18}
     assert booth["defaults"]["sophia"]["gamma"] == 2
+
+
+@pytest.mark.parametrize("key", TOYS)
+def test_rows_of_the_state_are_terms_of_a_step_with_the_formulas_of_the_inspector(key):
+    rows = next(look["rows"] for look in data_of(explore())["optimizers"] if look["key"] == key)
+    opt, theta = TOYS[key](1.0, 1.0), BOWL.start
+    terms = opt.step(theta, opt.init(theta), sr.Oracle(BOWL, theta, rng=np.random.default_rng(0))).terms
+    assert {name for name, *_ in rows} <= set(terms) | {"theta", "gamma_h"}
+    assert not any("{" in text for row in rows for text in row)
+    if key == "sophia":
+        assert ["h", "h", "β₂·h + (1-β₂)·ĥ"] in rows
+        assert ["h_hat", "ĥ", "exact_diagonal"] in rows
 
 
 def test_a_landscape_of_ones_own_takes_the_place_of_the_one_that_has_its_name():

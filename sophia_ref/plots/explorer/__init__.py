@@ -20,6 +20,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from sophia_ref.commands.race import scale
+from sophia_ref.equations import DIRECTIONS, EQUATIONS, SYMBOLS
 from sophia_ref.optimizers.description import describe
 from sophia_ref.plots.explorer.trace import trace
 from sophia_ref.plots.race import heights, plain_tex
@@ -111,11 +112,31 @@ def _noise(landscape: Any) -> float:
     return float(np.sqrt(variance))
 
 
-def _look(key: str) -> dict[str, str]:
-    rule = type(TOYS[key](1.0, 1.0)).__name__
-    style = style_of(rule)
-    return {"key": key, "rule": rule, "label": style["label"], "color": style["color"], "marker": style["marker"],
-            "line": style["linestyle"]}  # fmt: skip
+def _look(key: str) -> dict[str, Any]:
+    opt = TOYS[key](1.0, 1.0)
+    style = style_of(opt)
+    return {"key": key, "rule": opt.name, "label": style["label"], "color": style["color"], "marker": style["marker"],
+            "line": style["linestyle"], "rows": _rows(opt)}  # fmt: skip
+
+
+def _rows(opt: Any) -> list[tuple[str, str, str]]:
+    """The terms of a step, each with its symbol and formula; beside those of `equations` what the eye looks for."""
+    kind = next(cls for cls in type(opt).__mro__ if cls in EQUATIONS)
+    (gradient, *lines), directions = EQUATIONS[kind], DIRECTIONS.get(kind, ())
+    if directions:
+        directions = (("eigenvalues", "eigenvalue of H"), ("eigenvectors", "its eigenvector"), *directions)
+    rows = []
+    for name, template in (gradient, *directions, *lines):
+        formula = re.sub(r"\{(.*?)-?\}", lambda match: SYMBOLS.get(match[1], match[1]), template)
+        if name == "h_hat":
+            formula = opt.estimator.__name__
+        if name != "decayed":
+            rows.append((name, "v" if name == "eigenvectors" else SYMBOLS.get(name, name), formula))
+        if name == "h":
+            rows.append(("gamma_h", "γ·h", ""))
+        if name == "ratio":
+            rows.append(("clipped", "clipped", "|ratio| > ρ"))
+    return rows
 
 
 def _picture(formula: str) -> str:

@@ -94,7 +94,7 @@ function paint() {
   const common = { landscape, races: S.races, time: S.time, theme, scheme };
   S.frame = draw_surface($("surface"), { ...common, start: S.start, picked: S.hover && at, focused: document.activeElement === $("surface") });
   S.chart = draw_losses($("loss"), { ...common, steps: S.steps, by_cost: S.by_cost, inspected: at?.key });
-  if (at) draw_panel({ rule: at.look.rule, run: at.run, now: at.i, settings: S.settings[at.key], color: at.look.color, scheme });
+  if (at) draw_panel({ look: at.look, run: at.run, now: at.i, settings: S.settings[at.key], scheme });
   $("clock").textContent = `step ${Math.floor(S.time)} of ${S.steps}`;
   Object.assign($("time"), { max: S.steps, value: Math.floor(S.time) });
   fill($("time"));

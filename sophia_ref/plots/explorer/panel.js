@@ -1,31 +1,6 @@
 "use strict";
 // The state of one optimizer, coordinate by coordinate: every term under its name in the paper, with its equation, its
-// value at the step and its history.
-
-// Rows of each rule: [name of the term, symbol, equation]. A rule's terms of the eigenbasis have no x and y.
-const G = ["g", "g", "∇L(θ) + ξ"], M = ["m", "m", "β₁ m + (1 − β₁) g"];
-const V = ["v", "v", "β₂ v + (1 − β₂) g²"], V_OF_D = ["v", "v", "β₂ v + (1 − β₂) D²"];
-const ADAM = [["m_hat", "m̂", "m / (1 − β₁ᵗ)"], ["v_hat", "v̂", "v / (1 − β₂ᵗ)"], ["denominator", "", "√v̂ + ε"], ["update", "Δ", "m̂ / (√v̂ + ε)"]];
-const newton = (...rest) => [G, ["eigenvalues", "s", "of H = V diag(s) Vᵀ"], ["eigenvectors", "V", "its columns"], ["c", "c", "Vᵀ g"], ...rest, ["update", "Δ", "V q"]];
-const ROWS = {
-  Sophia: [
-    G, M, ["h_hat", "ĥ", "diag H"], ["h", "h", "β₂ h + (1 − β₂) ĥ"], ["gamma_h", "γh", "γ · h"], ["denominator", "", "max(γh, ε)"],
-    ["ratio", "r", "m / max(γh, ε)"], ["clipped", "clipped", "|r| > ρ"], ["update", "Δ", "clip(r, ρ)"],
-  ],
-  Adam: [G, M, V, ...ADAM],
-  AdamW: [G, M, V, ...ADAM],
-  AdaHessian: [G, ["D", "D", "u ⊙ Hu"], M, V_OF_D, ...ADAM],
-  Lion: [G, ["c", "c", "β₁ m + (1 − β₁) g"], ["m", "m", "β₂ m + (1 − β₂) g"], ["update", "Δ", "sign(c) + λ θ"]],
-  GradientDescent: [G, ["update", "Δ", "g"]],
-  SignGD: [G, ["update", "Δ", "sign(g)"]],
-  Momentum: [G, ["m", "m", "β m + g"], ["update", "Δ", "m"]],
-  Signum: [G, ["m", "m", "β m + (1 − β) g"], ["update", "Δ", "sign(m)"]],
-  Newton: newton(["q", "q", "c / s"]),
-  DampedNewton: newton(["q", "q", "c / (s + δ)"]),
-  SaddleFreeNewton: newton(["q", "q", "c / (|s| + δ)"]),
-  ClippedNewton: newton(["ratio", "r", "c / s"], ["clipped", "clipped", "|r| > ρ"], ["q", "q", "clip(r, ρ)"]),
-};
-ROWS.SophiaH = ROWS.Sophia.map((row) => (row[0] === "h_hat" ? ["h_hat", "ĥ", "u ⊙ Hu"] : row));
+// value at the step and its history. The rows [name of the term, symbol, formula] come from sophia_ref/equations.py.
 
 function format(value, digits = 4) {
   if (Array.isArray(value)) return `(${value.map((v) => format(v, 2)).join(", ")})`;
@@ -47,16 +22,18 @@ function term_of(terms, name, i, settings) {
 
 const panel = { rule: null, cells: [] };
 
-function build_rows(rule) {
-  const newtonian = ROWS[rule].some(([name]) => name === "eigenvalues");
-  document.getElementById("columns").innerHTML = `<tr><th class="term" scope="col">next step</th><th scope="col">${newtonian ? "x, or 1st eigenvector" : "x"}</th><th scope="col">${newtonian ? "y, or 2nd eigenvector" : "y"}</th></tr>`;
+function build_rows({ rule, rows }) {
+  const newtonian = rows.some(([name]) => name === "eigenvalues");
+  const [x, y] = newtonian ? ["x, or 1st eigenvector", "y, or 2nd eigenvector"] : ["x", "y"];
+  document.getElementById("columns").innerHTML =
+    `<tr><th class="term" scope="col">next step</th><th scope="col">${x}</th><th scope="col">${y}</th></tr>`;
   const body = document.getElementById("terms");
   body.textContent = "";
-  panel.cells = ROWS[rule].map(([name, symbol, equation]) => {
+  panel.cells = rows.map(([name, symbol, formula]) => {
     const row = body.insertRow(), heading = document.createElement("th");
     heading.scope = "row";
-    heading.innerHTML = `<b>${symbol}</b><span class="${symbol && "equation"}">${equation}</span>`;
-    heading.title = `${name.replace("_", " ")}: ${equation}`;
+    heading.innerHTML = `<b>${symbol}</b> <span class="equation">${formula}</span>`;
+    heading.title = `${symbol} = ${formula}`;
     row.append(heading);
     return [0, 1].map(() => {
       const cell = row.insertCell(), box = document.createElement("div"), text = document.createElement("span");
@@ -72,10 +49,11 @@ function build_rows(rule) {
 }
 
 // now: which step's terms are shown.
-function draw_panel({ rule, run, now, settings, color, scheme }) {
-  if (panel.rule !== rule) build_rows(rule);
+function draw_panel({ look, run, now, settings, scheme }) {
+  const { rule, rows, color } = look;
+  if (panel.rule !== rule) build_rows(look);
   const threshold = settings.clip ?? settings.rho;
-  ROWS[rule].forEach(([name], k) => {
+  rows.forEach(([name], k) => {
     panel.cells[k].forEach(({ canvas }, i) => {
       if (!canvas) return;
       const bounded = name === "ratio" || (name === "update" && "clip" in settings) || (name === "q" && "rho" in settings);
@@ -87,7 +65,7 @@ function draw_panel({ rule, run, now, settings, color, scheme }) {
     });
   });
   // texts last: asking for the size of a canvas after a text has changed would lay out the page anew, each time
-  ROWS[rule].forEach(([name], k) => {
+  rows.forEach(([name], k) => {
     panel.cells[k].forEach(({ cell, text }, i) => {
       text.textContent = format(term_of(run.terms[now], name, i, settings));
       cell.classList.toggle("clipped", ["ratio", "clipped"].includes(name) && Boolean(run.terms[now]?.clipped[i]));

@@ -78,7 +78,7 @@ function run(landscape, optimizer, settings, start, steps, noise, seed) {
     if (oracle.lost || !next.theta.every(Number.isFinite)) {
       return { trajectory, losses, cost, terms, diverged_at: t < steps ? t + 1 : null };
     }
-    terms.push(next.terms);
+    terms.push({ ...next.terms, theta: next.theta });
     if (t === steps) return { trajectory, losses, cost, terms, diverged_at: null };
     ({ theta, state } = next);
     spent += oracle.cost;
