@@ -206,7 +206,7 @@ def test_sliders_change_the_settings_of_the_optimizer_whose_state_is_shown(open_
     before = path_of(page, "sophia")
     box = page.locator("#lr").bounding_box()
     y = box["y"] + box["height"] / 2
-    share = int(page.locator("#lr").input_value()) / 1000
+    share = int(page.locator("#lr").input_value()) / 1000  # of the way
     drag(page, (box["x"] + 8 + share * (box["width"] - 16), y), (box["x"] + 0.3 * box["width"], y))
     lr = page.evaluate("S.settings.sophia.lr")
     assert 0 < lr < 0.26
@@ -238,6 +238,21 @@ def test_every_slider_goes_both_ways_and_changes_the_run(open_page, key, name, l
     assert float(values[1]) < float(values[0])
     assert page.get_by_label(f"{label}, as a number").input_value() == values[1]
     assert runs[1] != runs[2]
+
+
+def test_arrow_keys_move_every_slider_on(open_page):
+    page = open_page("#inspect=sophia&sophia=")
+    for name in ("lr", "gamma", "clip", "beta1", "beta2", "every", "weight_decay", "noise", "seed"):
+        value = f"(S.settings.sophia.{name} ?? S.{name})"
+        seen = {page.evaluate(value)}
+        page.locator(f"#{name}").focus()
+        for _ in range(12):
+            page.keyboard.press("ArrowRight")
+            seen.add(page.evaluate(value))
+        assert len(seen) >= 8
+    page.locator("#every").press("Home")
+    page.locator("#every").press("ArrowRight")
+    assert page.evaluate("S.settings.sophia.every") == 2
 
 
 def test_noise_steps_and_seed_are_of_the_whole_race(open_page):

@@ -1,8 +1,9 @@
 """The explorer: one HTML page on which landscape, start, optimizers and settings change under one's hands.
 
 The page needs no server and no network. It runs the rules itself (rules.js), on derivatives of the landscapes' own
-NumPy functions, which trace.py turns into programs for jets.js; draw.js, panel.js and page.js are what is seen.
-Colours, levels and settings are those of the pictures and of the races, put into the page as data.
+NumPy functions, which trace.py turns into programs for jets.js; race.js takes the steps, and the other scripts are what
+is seen and touched. Colours, levels, equations and settings are those of the rest of the package, put into the page as
+data.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ from sophia_ref.plots.race import heights, plain_tex
 from sophia_ref.plots.style import DARK, LIGHT, style_of
 from sophia_ref.settings import TOYS
 
-SCRIPTS = ("jets.js", "rules.js", "race.js", "draw.js", "panel.js", "page.js")
+# In this order: the last one starts the page.
+SCRIPTS = (
+    "jets.js", "rules.js", "race.js", "marks.js", "surface.js", "paths.js", "charts.js", "panel.js", "settings.js",
+    "input.js", "link.js", "page.js",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 "use strict";
-// Derivatives of functions of x and y. A jet is [value, d/dx, d/dy, d²/dx², d²/dxdy, d²/dy²]; every operation follows the
-// chain rule, so the result is exact to rounding. A landscape's program runs on `jets`, or on `plain` for its value alone.
+// Derivatives of functions of x and y. A jet is [value, d/dx, d/dy, d²/dx², d²/dxdy, d²/dy²]; every operation follows
+// the chain rule, so the result is exact to rounding. A landscape's program (trace.py) runs on `jets`, or on `plain` for
+// its value alone.
 
 const { abs, acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, exp, expm1, hypot } = Math;
 const { log, log10, log1p, log2, max, min, pow, sign, sin, sinh, sqrt, tan, tanh, LN2, LN10 } = Math;
@@ -39,8 +40,10 @@ const UNARY = {
 // name: y = f(a, b), then [f_a, f_b, f_aa, f_ab, f_bb] at (a, b, y)
 const BINARY = {
   power: [pow, power_slopes],
-  hypot: [hypot, (a, b, y) => (y === 0 ? [0, 0, 0, 0, 0] : [a / y, b / y, (b / y) ** 2 / y, (-a / y) * (b / y) / y, (a / y) ** 2 / y])],
-  arctan2: [atan2, (a, b, y, r = a * a + b * b) => [b / r, -a / r, (-2 * a * b) / r / r, (a - b) * (a + b) / r / r, (2 * a * b) / r / r]],
+  hypot: [hypot, (a, b, y, u = a / (y || 1), v = b / (y || 1)) =>
+    [u, v, (v * v) / (y || 1), (-u * v) / (y || 1), (u * u) / (y || 1)]],
+  arctan2: [atan2, (a, b, y, r = hypot(a, b), u = a / r, v = b / r) =>
+    [v / r, -u / r, (-2 * u * v) / r / r, ((u - v) * (u + v)) / r / r, (2 * u * v) / r / r]],
   logaddexp: [
     (a, b) => (a === b ? a + LN2 : max(a, b) + log1p(exp(-abs(a - b)))),
     (a, b, y, p = exp(a - y), q = exp(b - y)) => [p, q, p * q, -p * q, p * q],

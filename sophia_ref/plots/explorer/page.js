@@ -1,54 +1,19 @@
 "use strict";
-// The page: what is chosen, its controls, and the link that keeps it. DATA and PROGRAMS come from the Python.
+// The page: what is chosen, and what is seen of it. DATA and PROGRAMS come from the Python.
 
 const $ = (id) => document.getElementById(id);
 const landscapes = Object.fromEntries(
-  DATA.landscapes.map((data, i) => [data.name, { ...data, plain: PROGRAMS[i](plain), jet: jet_function(PROGRAMS[i](jets)) }]),
+  DATA.landscapes.map((data, i) => [
+    data.name, { ...data, plain: PROGRAMS[i](plain), jet: jet_function(PROGRAMS[i](jets)) },
+  ]),
 );
 
 function jet_function(program) {
   return (x, y) => program([x, 1, 0, 0, 0, 0], [y, 0, 1, 0, 0, 0]);
 }
 
-// Settings: symbol, label, what is expected, and the slider as a map between its 1,001 positions and values.
-
-const round3 = (value) => Number(value.toPrecision(3));
-const log_scale = (low, high, round = round3) => ({
-  to_value: (p) => round(low * (high / low) ** (p / 1000)),
-  to_position: (v) => (1000 * Math.log(v / low)) / Math.log(high / low),
-});
-const with_zero = (low, high) => {
-  const { to_value, to_position } = log_scale(low, high);
-  return { to_value: (p) => (p === 0 ? 0 : to_value(p)), to_position: (v) => (v === 0 ? 0 : Math.max(1, to_position(v))) };
-};
-const decay_scale = { to_value: (p) => round3(1 - 10 ** (-p / 333)), to_position: (v) => -333 * Math.log10(1 - v) };
-const nonnegative = ["a finite number >= 0", (v) => v >= 0 && v < Infinity];
-const positive = ["a finite number > 0", (v) => v > 0 && v < Infinity];
-const decay = ["a number in [0, 1)", (v) => v >= 0 && v < 1];
-const whole = (low, high) => [`an integer from ${low} to ${high}`, (v) => Number.isInteger(v) && v >= low && v <= high];
-
-const SETTINGS = {
-  lr: ["η", "learning rate", nonnegative, (usual) => log_scale(usual * 1e-3, usual * 1e2)],
-  gamma: ["γ", "curvature scale", positive, (usual) => log_scale(usual * 1e-3, usual * 1e3)],
-  clip: ["ρ", "clip threshold", ["a number > 0, or ∞", (v) => v > 0], () => {
-    const { to_value, to_position } = log_scale(0.01, 100);
-    return { to_value: (p) => (p === 1000 ? Infinity : to_value(p)), to_position };
-  }],
-  rho: ["ρ", "clip threshold", positive, (usual) => log_scale(usual * 1e-3, usual * 1e2)],
-  beta1: ["β₁", "momentum", decay, () => decay_scale],
-  beta2: ["β₂", "mean decay", decay, () => decay_scale],
-  beta: ["β", "momentum", decay, () => decay_scale],
-  every: ["k", "steps per estimate", whole(1, 1000), () => log_scale(1, 100, Math.round)],
-  damping: ["δ", "damping", nonnegative, (usual, { curvature }) => with_zero(curvature * 1e-4, curvature * 10)],
-  weight_decay: ["λ", "weight decay", nonnegative, () => with_zero(1e-4, 1)],
-};
-const RACE_SETTINGS = {
-  noise: ["σ", "gradient noise", nonnegative, (usual, { size, curvature }) => with_zero(1e-4 * size * curvature, size * curvature)],
-  steps: ["T", "steps", whole(1, 1000), () => log_scale(1, 500, Math.round)],
-  seed: ["", "seed", whole(0, 999), () => ({ to_value: (p) => Math.round(p * 0.999), to_position: (v) => v / 0.999 })],
-};
-
-// What is chosen. `settings` holds those of every optimizer for the landscape; time counts steps and may lie between two.
+// What is chosen. `settings` holds those of every optimizer for the landscape; time counts steps and may lie between
+// two; hover is the step { key, i } under the mouse.
 
 const S = {};
 
@@ -59,7 +24,7 @@ function fresh(problem) {
 }
 
 function revive(settings) {
-  return Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, value === "inf" ? Infinity : value]));
+  return map_entries(settings, (value) => (value === "inf" ? Infinity : value));
 }
 
 Object.assign(S, fresh(DATA.problem), {
@@ -92,7 +57,8 @@ function shown() {
 function paint() {
   const landscape = landscapes[S.problem], theme = theme_now(), scheme = DATA.schemes[theme], at = shown();
   const common = { landscape, races: S.races, time: S.time, theme, scheme };
-  S.frame = draw_surface($("surface"), { ...common, start: S.start, picked: S.hover && at, focused: document.activeElement === $("surface") });
+  const focused = document.activeElement === $("surface");
+  S.frame = draw_surface($("surface"), { ...common, start: S.start, picked: S.hover && at, focused });
   S.chart = draw_losses($("loss"), { ...common, steps: S.steps, by_cost: S.by_cost, inspected: at?.key });
   if (at) draw_panel({ look: at.look, run: at.run, now: at.i, settings: S.settings[at.key], scheme });
   $("clock").textContent = `step ${Math.floor(S.time)} of ${S.steps}`;
@@ -163,69 +129,6 @@ function build() {
   }
 }
 
-function race_setting(name) {
-  const [, , expected, make] = RACE_SETTINGS[name], [size, curvature] = landscapes[S.problem].scale;
-  return { value: S[name], expected, scale: make(S[name], { size, curvature }), set: (value) => set_race(name, value) };
-}
-
-function set_race(name, value) {
-  const at_end = S.time >= S.steps;
-  S[name] = value;
-  if (name === "steps") S.time = at_end ? value : Math.min(S.time, value);
-}
-
-function own_setting(name) {
-  const key = S.inspect, [, , expected, make] = SETTINGS[name];
-  const [size, curvature] = landscapes[S.problem].scale, usual = landscapes[S.problem].defaults[key][name];
-  const set = (value) => (S.settings[key][name] = value);
-  return { value: S.settings[key][name], expected, scale: make(usual, { size, curvature }), set };
-}
-
-// A label, a number to type and a range to drag; ask() tells what they stand for at the moment.
-function slider(name, symbol, label, ask) {
-  const box = document.createElement("div"), range = document.createElement("input"), text = document.createElement("input");
-  box.className = "slider";
-  box.innerHTML = `<label for="${name}">${symbol && `<i>${symbol}</i> `}${label}</label>`;
-  Object.assign(range, { type: "range", id: name, min: 0, max: 1000, step: 1 });
-  Object.assign(text, { type: "text", inputMode: "decimal", autocomplete: "off" });
-  text.setAttribute("aria-label", `${label}, as a number`);
-  const show = () => {
-    const { value, scale } = ask();
-    range.value = value === Infinity ? 1000 : Math.round(Math.max(0, scale.to_position(value)));
-    range.setAttribute("aria-valuetext", format(value));
-    fill(range);
-    if (document.activeElement !== text) text.value = value === Infinity ? "∞" : String(round_off(value));
-    text.removeAttribute("aria-invalid");
-  };
-  range.addEventListener("input", () => {
-    const { scale, set } = ask();
-    set(scale.to_value(Number(range.value)));
-    show();
-    changed();
-  });
-  text.addEventListener("change", () => {
-    const { set, expected: [words, holds] } = ask(), value = parse_number(text.value);
-    if (!holds(value)) {
-      text.setAttribute("aria-invalid", "true");
-      return say(`${label}: ${text.value || "nothing"}; expected ${words}`);
-    }
-    set(value);
-    show();
-    changed();
-  });
-  text.addEventListener("blur", show);
-  box.append(text, range);
-  box.show = show;
-  return box;
-}
-
-function fill(range) {
-  range.style.setProperty("--fill", `${(100 * (range.value - range.min)) / (range.max - range.min)}%`);
-}
-
-const round_off = (value) => Number(value.toPrecision(6));
-const parse_number = (text) => (/^(∞|inf|infinity)$/i.test(text.trim()) ? Infinity : text.trim() === "" ? NaN : Number(text.replace("−", "-").replace(",", ".")));
-
 // Bring every control in line with what is chosen.
 function show_controls() {
   const landscape = landscapes[S.problem], look = look_of(S.inspect);
@@ -252,7 +155,12 @@ function show_controls() {
   for (const box of document.querySelectorAll(".slider")) box.show();
   $("by-step").setAttribute("aria-pressed", !S.by_cost);
   $("by-cost").setAttribute("aria-pressed", S.by_cost);
-  $("surface").setAttribute("aria-label", `${landscape.title}; start at (${S.start.map((v) => format(v)).join(", ")})`);
+  name_surface();
+}
+
+function name_surface() {
+  const place = S.start.map((v) => format(v)).join(", ");
+  $("surface").setAttribute("aria-label", `${landscapes[S.problem].title}; start at (${place})`);
 }
 
 // Something that the runs depend on has changed.
@@ -285,7 +193,7 @@ function inspect(key) {
 
 function move_start(theta) {
   S.start = theta.map((v) => Number(v.toPrecision(5)));
-  $("surface").setAttribute("aria-label", `${landscapes[S.problem].title}; start at (${S.start.map((v) => format(v)).join(", ")})`);
+  name_surface();
   changed();
 }
 
@@ -336,120 +244,6 @@ function rewind() {
   go_to(0);
 }
 
-// Pointer: a drag moves the start, also from a step; hovering over a step shows its state, a click goes there.
-
-function nearest_step(pixel, reach) {
-  let best = null;
-  for (const { key, run } of S.races) {
-    run.trajectory.forEach((theta, i) => {
-      if (i === 0 || !inside(theta, landscapes[S.problem].domain)) return;
-      const [x, y] = S.frame.to_pixel(theta), distance = Math.hypot(x - pixel[0], y - pixel[1]);
-      if (distance < reach && (!best || distance <= best.distance - (best.key === S.inspect ? 3 : 0))) best = { key, i, distance };
-    });
-  }
-  return best;
-}
-
-function listen_to_pointer() {
-  const canvas = $("surface");
-  let down = null;
-  const pixel_of = (event) => {
-    const { left, top } = canvas.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - top];
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
-    const pixel = pixel_of(event), [x, y] = S.frame.to_pixel(S.start);
-    const on_start = Math.hypot(x - pixel[0], y - pixel[1]) < 12;
-    down = { pixel, step: on_start ? null : nearest_step(pixel, event.pointerType === "mouse" ? 9 : 14), moved: false };
-    canvas.setPointerCapture(event.pointerId);
-    if (!down.step) move_start(S.frame.to_theta(pixel));
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const pixel = pixel_of(event);
-    if (!down) return hover(event.pointerType === "mouse" ? nearest_step(pixel, 14) : null);
-    down.moved ||= Math.hypot(pixel[0] - down.pixel[0], pixel[1] - down.pixel[1]) > 4;
-    if (!down.moved) return;
-    canvas.classList.add("dragging");
-    move_start(S.frame.to_theta(pixel));
-  });
-  const up = (event) => {
-    if (down?.step && !down.moved && event.type === "pointerup") {
-      pause();
-      S.time = down.step.i;
-      inspect(down.step.key);
-      S.hover = { ...down.step };
-    }
-    down = null;
-    canvas.classList.remove("dragging");
-  };
-  canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", up);
-  canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && !down && hover(null));
-
-  const chart = $("loss");
-  chart.addEventListener("pointermove", (event) => event.pointerType === "mouse" && hover(step_on_chart(event)));
-  chart.addEventListener("pointerleave", () => hover(null));
-  chart.addEventListener("pointerdown", (event) => {
-    const at = step_on_chart(event);
-    if (!at) return;
-    pause();
-    go_to(at.i);
-    if (at.key !== S.inspect) inspect(at.key);
-  });
-}
-
-function step_on_chart(event) {
-  const { left, top } = $("loss").getBoundingClientRect(), [px, py] = [event.clientX - left, event.clientY - top];
-  let best = null;
-  for (const { key, run } of S.races) {
-    run.losses.forEach((_, i) => {
-      const [x, y] = S.chart.at(run, i), distance = Math.hypot(x - px, (y - py) / 2);
-      if (!best || distance < best.distance) best = { key, i, distance, quiet: true };
-    });
-  }
-  return best;
-}
-
-function hover(at) {
-  if (at?.key === S.hover?.key && at?.i === S.hover?.i) return;
-  S.hover = at;
-  $("surface").classList.toggle("near", Boolean(at));
-  if (!at) $("tip").hidden = true;
-  refresh(false);
-}
-
-// Keys
-
-function move_by_key(key, far) {
-  const { domain } = landscapes[S.problem], share = far ? 0.1 : 0.01;
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[key];
-  const moved = [dx, dy].map((d, k) => S.start[k] + d * share * (domain[k][1] - domain[k][0]));
-  move_start(moved.map((v, k) => Math.min(domain[k][1], Math.max(domain[k][0], v))));
-}
-
-const KEYS = {
-  " ": play, k: play, r: rewind, Home: rewind, End: () => go_to(S.steps), ArrowLeft: () => step(-1), ArrowRight: () => step(1),
-  n: () => {
-    const keys = DATA.optimizers.map(({ key }) => key).filter((key) => S.active.includes(key));
-    if (keys.length) inspect(keys[(keys.indexOf(S.inspect) + 1) % keys.length]);
-  },
-  d: () => change_theme(),
-};
-
-function listen_to_keys() {
-  document.addEventListener("keydown", (event) => {
-    const { target } = event, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (event.ctrlKey || event.metaKey || event.altKey || target.matches("input[type=text], select")) return;
-    if (target.matches("input[type=range]") && (key.startsWith("Arrow") || key === "Home" || key === "End")) return;
-    if (target.matches("button, input[type=checkbox]") && key === " ") return;
-    if (target === $("surface") && key.startsWith("Arrow")) move_by_key(key, event.shiftKey);
-    else if (KEYS[key]) KEYS[key]();
-    else return;
-    event.preventDefault();
-  });
-}
-
 // Light and dark
 
 function change_theme() {
@@ -466,87 +260,6 @@ function show_theme() {
   refresh(false);
 }
 
-// The link: what differs from the defaults, in the fragment
-
-function to_link() {
-  const { start, noise, defaults } = landscapes[S.problem], query = new URLSearchParams({ problem: S.problem });
-  if (S.start.some((v, i) => v !== start[i])) query.set("start", S.start.join(" "));
-  if (S.noise !== noise) query.set("noise", S.noise);
-  if (S.steps !== 50) query.set("steps", S.steps);
-  if (S.seed !== 0) query.set("seed", S.seed);
-  query.set("inspect", S.inspect);
-  for (const key of DATA.optimizers.map((optimizer) => optimizer.key)) {
-    const usual = revive(defaults[key]), own = S.settings[key];
-    const changes = Object.keys(SETTINGS).filter((name) => name in own && own[name] !== usual[name]).map((name) => `${name}:${own[name]}`);
-    if (S.active.includes(key)) query.set(key, changes.join(" "));
-  }
-  return `#${query}`;
-}
-
-// Whatever a link says that is not understood is left out, and said.
-function from_link(fragment) {
-  const query = new URLSearchParams(fragment.replace(/^#/, "")), complaints = [];
-  const problem = query.get("problem") ?? DATA.problem;
-  if (!Object.hasOwn(landscapes, problem)) complaints.push(`problem: ${problem}`);
-  const next = fresh(Object.hasOwn(landscapes, problem) ? problem : DATA.problem);
-  const accept = (what, text, [, holds], set) => {
-    const value = text === "Infinity" ? Infinity : parse_number(text);
-    if (holds(value)) set(value);
-    else complaints.push(`${what}: ${text}`);
-  };
-  const active = [];
-  for (const [name, text] of query) {
-    if (Object.hasOwn(next.settings, name)) {
-      active.push(name);
-      for (const change of text.split(" ").filter(Boolean)) {
-        const [setting, value] = change.split(":"), own = next.settings[name];
-        if (Object.hasOwn(SETTINGS, setting) && setting in own) accept(`${name} ${setting}`, value ?? "", SETTINGS[setting][2], (v) => (own[setting] = v));
-        else complaints.push(`${name}: ${change}`);
-      }
-    } else if (Object.hasOwn(RACE_SETTINGS, name)) {
-      accept(name, text, RACE_SETTINGS[name][2], (v) => (next[name] = v));
-    } else if (name === "start") {
-      const point = text.split(" ").map(parse_number), { domain } = landscapes[next.problem];
-      if (point.length === 2 && inside(point, domain)) next.start = point;
-      else complaints.push(`start: ${text}`);
-    } else if (!["problem", "inspect"].includes(name)) complaints.push(name);
-  }
-  next.active = active.length ? active : [...DATA.active];
-  next.inspect = next.active.includes(query.get("inspect")) ? query.get("inspect") : next.active[next.active.length - 1];
-  Object.assign(S, { steps: 50, seed: 0 }, next, { playing: false, hover: null });
-  S.time = S.steps;
-  show_play();
-  show_controls();
-  refresh();
-  if (complaints.length) say(`Not understood in the link: ${complaints.join(", ")}`);
-}
-
-let link_timer = 0;
-
-function keep_link() {
-  clearTimeout(link_timer);
-  link_timer = setTimeout(write_link, 250); // browsers refuse a hundred changes a second
-}
-
-function write_link() {
-  clearTimeout(link_timer);
-  try {
-    history.replaceState(null, "", to_link());
-  } catch {
-    // in a notebook the page has no address of its own
-  }
-}
-
-async function share() {
-  write_link();
-  try {
-    await navigator.clipboard.writeText(location.href);
-    say("The link is copied");
-  } catch {
-    say("The link is in the address bar");
-  }
-}
-
 let message_timer = 0;
 
 function say(text) {
@@ -558,9 +271,8 @@ function say(text) {
 function listen() {
   $("problem").addEventListener("change", () => choose_problem($("problem").value));
   $("inspect").addEventListener("change", () => inspect($("inspect").value));
-  for (const [id, does] of Object.entries({ rewind, play, back: () => step(-1), forward: () => step(1), share, theme: change_theme })) {
-    $(id).addEventListener("click", does);
-  }
+  const clicks = { rewind, play, back: () => step(-1), forward: () => step(1), share, theme: change_theme };
+  for (const [id, does] of Object.entries(clicks)) $(id).addEventListener("click", does);
   $("time").addEventListener("input", () => {
     pause();
     go_to(Number($("time").value));

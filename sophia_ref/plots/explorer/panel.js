@@ -8,8 +8,8 @@ function format(value, digits = 4) {
   if (value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e5 || size < 1e-3)) return minus(Number(value.toExponential(digits - 2)).toExponential().replace("e+", "e"));
-  return minus(Number(value.toPrecision(digits)));
+  if (size === 0 || (size >= 1e-3 && size < 1e5)) return minus(Number(value.toPrecision(digits)));
+  return minus(Number(value.toPrecision(digits - 1)).toExponential().replace("e+", "e"));
 }
 
 // One term of one coordinate at one step; v of Newton's methods is a column of eigenvectors.
@@ -56,7 +56,7 @@ function draw_panel({ look, run, now, settings, scheme }) {
   rows.forEach(([name], k) => {
     panel.cells[k].forEach(({ canvas }, i) => {
       if (!canvas) return;
-      const bounded = name === "ratio" || (name === "update" && "clip" in settings) || (name === "q" && "rho" in settings);
+      const limited = "clip" in settings ? "update" : "q", bounded = name === "ratio" || name === limited;
       draw_history(canvas, {
         values: run.terms.map((terms) => term_of(terms, name, i, settings) ?? NaN),
         now, color, scheme, threshold: bounded ? threshold : NaN,

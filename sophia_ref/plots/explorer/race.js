@@ -60,9 +60,9 @@ function random(seed) {
   return { normal, sign: () => (uniform() < 0.5 ? -1 : 1) };
 }
 
-// `steps` steps from `start`: { trajectory, losses, cost, terms, diverged_at }. Entry i of the first three belongs to the
-// point after i steps; terms[i] are those of the step that leads on from there, also from the last point. A run ends where
-// something is not finite, as in Python. Losses are without noise. All optimizers meet the same noise.
+// `steps` steps from `start`: { trajectory, losses, cost, terms, diverged_at }. Entry i of the first three belongs to
+// the point after i steps; terms[i] are those of the step that leads on from there, also from the last point, and theta
+// after it. A run ends where something is not finite, as in Python. Losses are without noise, which is the same for all.
 function run(landscape, optimizer, settings, start, steps, noise, seed) {
   const { init, step } = OPTIMIZERS[optimizer];
   const data = random(2 * seed), draws = random(2 * seed + 1);

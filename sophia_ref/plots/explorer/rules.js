@@ -155,7 +155,7 @@ function descend(theta, lr, g, s, V, c, q) {
 }
 
 function eigh([[a, b], [, d]]) {
-  // Of [[a, b], [b, d]]: eigenvalues in ascending order, eigenvectors as columns; LAPACK's dlaev2, which NumPy's eigh uses.
+  // Of [[a, b], [b, d]]: eigenvalues in ascending order, eigenvectors as columns. LAPACK's dlaev2, as in NumPy's eigh.
   const sum = a + d, difference = a - d, root = Math.hypot(difference, 2 * b);
   const larger = Math.max(Math.abs(a), Math.abs(d)) === Math.abs(a) ? a : d, smaller = larger === a ? d : a;
   const side = sum < 0 ? -1 : 1;
@@ -202,7 +202,7 @@ function exact_diagonal(oracle) {
 
 const ESTIMATORS = { hutchinson, hutchinson_rademacher, exact_diagonal };
 
-// What each optimizer remembers between steps, and its step: (theta, state, oracle, settings) -> { theta, state, terms }.
+// What each optimizer remembers, and its step: (theta, state, oracle, settings) -> { theta, state, terms }.
 
 const OPTIMIZERS = {
   Sophia: optimizer(["m", "h"], (theta, { m, h }, oracle, settings, t) => {
