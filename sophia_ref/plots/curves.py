@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from sophia_ref.plots.style import checked_runs, dress, label_ends, style_of
+from sophia_ref.plots.style import checked_runs, dress, figure, label_ends, style_of
 from sophia_ref.run import Run
 
 X_LABELS = {"steps": "step", "cost": "cost in gradients"}
@@ -42,6 +43,21 @@ def losses(ax: Axes, runs: Run | Sequence[Run], x: str = "steps") -> Axes:
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     label_ends(ax)
     return ax
+
+
+def losses_figure(runs: Run | Sequence[Run], dark: bool = False) -> Figure:
+    """`losses` by step and by cost, side by side on one axis of losses: who is ahead may depend on what is counted.
+
+    Raises TypeError or ValueError, by name, for bad arguments.
+    """
+    fig = figure(9, 3.4, dark)
+    left, right = fig.subplots(1, 2, sharey=True)
+    losses(left, runs)
+    losses(right, runs, x="cost")
+    right.set_ylabel("")
+    for artist in [artist for artist in (*left.texts, *left.lines) if artist.get_gid() == "end"]:
+        artist.remove()  # the names beside the right one serve both
+    return fig
 
 
 def band(ax: Axes, x: Any, curves: Any, name: Any) -> Axes:

@@ -17,10 +17,10 @@ COLORS = {"forward": "#1f7ae0", "backward": "#d38e02", "": "#6a707b"}  # apart f
 PALE = 0.35  # what lies above the floor
 
 
-def profile_figure(profile: Profile, title: str) -> Figure:
+def profile_figure(profile: Profile, title: str, dark: bool = False) -> Figure:
     """`profile_bars` alone, as high as it has bars."""
     names = {part.name for part in profile.parts}
-    fig = figure(8, 1.2 + 0.27 * len(names))
+    fig = figure(8, 1.2 + 0.27 * len(names), dark)
     profile_bars(fig.subplots(), profile).set_title(title)
     return fig
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_rgba
 
 import sophia_ref as sr
-from sophia_ref.plots import band, figure, losses, style_of, unclipped
+from sophia_ref.plots import band, figure, losses, losses_figure, style_of, unclipped
 
 
 @pytest.fixture
@@ -159,3 +159,17 @@ def test_bad_input_to_band_is_refused_by_name(ax, x, curves, message):
 def test_unclipped_of_rules_that_do_not_clip_is_refused(ax, race):
     with pytest.raises(ValueError, match="runs: no optimizer among them clips"):
         unclipped(ax, race[:4])
+
+
+def test_losses_stand_side_by_side_by_step_and_by_cost(race):
+    fig = losses_figure(race, dark=True)
+    left, right = fig.axes
+    for run in race:
+        name = style_of(run.optimizer)["label"]
+        np.testing.assert_array_equal(curves_of(left)[name].get_xydata().T, [run.steps, run.losses])
+        np.testing.assert_array_equal(curves_of(right)[name].get_xydata().T, [run.cost, run.losses])
+    assert names_of(left) == []
+    assert sorted(names_of(right)) == sorted(curves_of(left))
+    assert left.get_ylim() == right.get_ylim()
+    with pytest.raises(ValueError, match="runs: empty"):
+        losses_figure([])
