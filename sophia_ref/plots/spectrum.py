@@ -16,7 +16,7 @@ from sophia_ref.spectrum import SpectralDensity
 
 Array = Any
 
-POSITIVE, NEGATIVE = "#2b7fc4", "#e0662a"  # as minima and saddles are in pictures of basins
+POSITIVE, NEGATIVE = "#2b7fc4", "#e0662a"  # cool and warm, apart for colour-blind eyes
 DECADES = 12  # the least that is told from zero, below the greatest
 FALL = 3e6  # a density is drawn from its greatest over this
 SERIES = (("#2b7fc4", "-"), ("#e0662a", "--"), ("#2aa8a0", "-."), ("#b03060", ":"))
