@@ -31,4 +31,5 @@ def main(path: str) -> None:
         picture.save(file, format="png", optimize=True)
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main(sys.argv[1])
