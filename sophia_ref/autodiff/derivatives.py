@@ -58,14 +58,18 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> pullback(np.array([1.0, 10.0]))
     array([ 2., 40.])
     """
-    check_function("vjp", f)
-    x = checked("vjp", x)
+    return _vjp("vjp", f, x)
+
+
+def _vjp(caller: str, f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
+    check_function(caller, f)
+    x = checked(caller, x)
     tape = Tape()
     variables = each(lambda value: tape.var(scalar(keep(value))), x)
     y = evaluated(f, variables, tape.level)
     ours = isinstance(y, Var) and y.tape is tape
     value = (y.value if isinstance(strip(y), np.generic) else scalar(y.value.copy())) if ours else y
-    checked_result("vjp", f, value)
+    checked_result(caller, f, value)
 
     def pullback(y_bar: Any) -> Any:
         if np.shape(y_bar) != np.shape(value):
@@ -88,18 +92,24 @@ def vjp(f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def value_and_grad(f: Function, argnum: int = 0) -> Function:
     """The function (x, *args) -> (f, gradient of f with respect to argument number `argnum`), for scalar f."""
-    check_function("grad", f)
+    return _value_and_grad("grad", f, argnum)
+
+
+def _value_and_grad(caller: str, f: Function, argnum: int) -> Function:
+    check_function(caller, f)
     if isinstance(argnum, bool) or not isinstance(argnum, Integral):
-        raise TypeError(f"grad: argnum must be one integer, got {argnum!r}; for several arguments, pass a dict of them")
+        raise TypeError(
+            f"{caller}: argnum must be one integer, got {argnum!r}; for several arguments, pass a dict of them"
+        )
 
     def both(*args: Any) -> tuple[Any, Any]:
         if not 0 <= argnum < len(args):
-            raise ValueError(f"grad: argnum must number one of the {len(args)} arguments, from 0; got {argnum}")
-        x = checked("grad", args[argnum])
-        value, pullback = vjp(lambda x: f(*args[:argnum], x, *args[argnum + 1 :]), x) if len(args) > 1 else vjp(f, x)
+            raise ValueError(f"{caller}: argnum must number one of the {len(args)} arguments, from 0; got {argnum}")
+        one = f if len(args) == 1 else lambda x: f(*args[:argnum], x, *args[argnum + 1 :])
+        value, pullback = _vjp(caller, one, args[argnum])
         if np.shape(value) != ():
             raise ValueError(
-                f"grad needs a scalar loss: {name_of(f)} returned shape {np.shape(value)}. Sum or average it, "
+                f"{caller} needs a scalar loss: {name_of(f)} returned shape {np.shape(value)}. Sum or average it, "
                 f"or use vjp for its Jacobian"
             )
         return value, pullback(np.ones((), float_type(value)))
@@ -126,8 +136,12 @@ def hvp(f: Function, x: Any, v: Any) -> Any:
     >>> hvp(lambda x: x[0] ** 2 * x[1], np.array([1.0, 3.0]), np.array([1.0, 0.0]))
     array([6., 2.])
     """
-    x = checked("hvp", x)
-    return jvp(grad(f), x, checked_direction("hvp", x, v))[1]
+    return _hvp("hvp", f, x, v)
+
+
+def _hvp(caller: str, f: Function, x: Any, v: Any) -> Any:
+    x, both = checked(caller, x), _value_and_grad(caller, f, 0)
+    return jvp(lambda x: both(x)[1], x, checked_direction(caller, x, v))[1]
 
 
 def hessian(f: Function) -> Function:
@@ -138,6 +152,8 @@ def hessian(f: Function) -> Function:
            [2., 0.]])
     """
 
+    check_function("hessian", f)
+
     def matrix(x: Any) -> Any:
         if isinstance(x, dict) or np.ndim(x) != 1:
             raise ValueError(
@@ -146,7 +162,7 @@ def hessian(f: Function) -> Function:
         x = checked("hessian", x)
         if len(x) == 0:
             return np.zeros((0, 0), x.dtype)
-        return np.stack([hvp(f, x, e) for e in np.eye(len(x))])
+        return np.stack([_hvp("hessian", f, x, e) for e in np.eye(len(x))])
 
     return matrix
 
@@ -154,12 +170,14 @@ def hessian(f: Function) -> Function:
 def hessian_diag(f: Function) -> Function:
     """The function x -> diagonal of the Hessian of scalar f, in the shape of x: one hvp a coordinate."""
 
+    check_function("hessian_diag", f)
+
     def diagonal(x: Any) -> Any:
         x = checked("hessian_diag", x)
         if isinstance(x, dict):
             raise TypeError("hessian_diag: x must be one array, got a dict; Layout.pack makes one array of several")
         basis = np.eye(x.size).reshape(x.size, *x.shape)
-        entries = [hvp(f, x, e)[np.unravel_index(i, x.shape)] for i, e in enumerate(basis)]
+        entries = [_hvp("hessian_diag", f, x, e)[np.unravel_index(i, x.shape)] for i, e in enumerate(basis)]
         return np.reshape(np.stack(entries), x.shape) if entries else np.zeros(x.shape, x.dtype)
 
     return diagonal
