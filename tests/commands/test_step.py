@@ -202,11 +202,9 @@ def test_no_color_where_the_output_is_not_a_terminal(step):
     assert "\x1b" not in step("n\n", "booth")[1]
 
 
-def at_a_terminal(typed, *arguments, **environment):
+def at_a_terminal(terminal, typed, *arguments, **environment):
     """(exit code, what the terminal showed) when these lines are typed one after another; "^C" and "^D" are keys."""
-    import pty
-
-    ours, theirs = pty.openpty()
+    ours, theirs = terminal()
     process = subprocess.Popen(
         [*COMMAND, "step", "booth", *arguments],
         stdin=theirs,
@@ -253,26 +251,23 @@ def interrupt(process):
             return
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
-def test_at_a_terminal_there_is_a_prompt_and_color():
-    code, shown = at_a_terminal(["", "b", "q"])
+def test_at_a_terminal_there_is_a_prompt_and_color(terminal):
+    code, shown = at_a_terminal(terminal, ["", "b", "q"])
     assert code == 0
     assert re.findall(r"step (\d+)> ", shown) == ["0", "1", "0"]
     assert "\x1b[1mstep 1: loss" in shown
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_color_can_be_declined(environment):
-    _, shown = at_a_terminal(["n", "q"], **environment)
+def test_color_can_be_declined(terminal, environment):
+    _, shown = at_a_terminal(terminal, ["n", "q"], **environment)
     assert "step 1: loss" in shown
     assert not re.search(r"\x1b\[\d+m", shown)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
-def test_control_d_ends_it_well_and_control_c_with_130():
-    assert at_a_terminal(["n", "^D"])[0] == 0
-    code, shown = at_a_terminal(["n", "^C"])
+def test_control_d_ends_it_well_and_control_c_with_130(terminal):
+    assert at_a_terminal(terminal, ["n", "^D"])[0] == 0
+    code, shown = at_a_terminal(terminal, ["n", "^C"])
     assert code == 130
     assert "sophia-ref: interrupted" in shown
     assert "Traceback" not in shown

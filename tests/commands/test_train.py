@@ -474,19 +474,17 @@ def test_looks_are_lines_of_80_columns_and_every_fourth_has_a_sample(capsys, boo
         assert (len(line) > len(said)) == (int(step) in (20, 40, 60, 80))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_the_bar_tells_all_that_is_asked_for_in_80_columns(book):
-    import fcntl
-    import pty
+def test_the_bar_tells_all_that_is_asked_for_in_80_columns(book, terminal):
+    master, slave = terminal()
+    import fcntl  # not on Windows, where there is no terminal either
     import struct
     import termios
 
-    master, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     argv = [*COMMAND, "train", "--text", book, "--steps", "1000", "--every", "500", *SMALL]
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=terminal, env=environment)
-    os.close(terminal)
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=slave, env=environment)
+    os.close(slave)
     written = b""
     while chunk := _read(master):
         written += chunk
