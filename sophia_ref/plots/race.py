@@ -185,6 +185,8 @@ def checked_paths(runs: Run | Sequence[Run]) -> list[tuple[Run, Array]]:
             raise ValueError(f"{name}: None; expected a path, which run keeps with trajectory=True")
         if path.ndim != 2 or path.shape[1] != 2:
             raise ValueError(f"{name}: shape {path.shape}; expected (steps, 2), as only paths in a plane can be drawn")
+        if not len(path):
+            raise ValueError(f"{name}: no points; expected at least the start")
         if not np.isfinite(path).all():
             at = int(np.argmin(np.isfinite(path).all(axis=1)))
             raise ValueError(f"{name}[{at}]: {path[at]}; expected finite numbers")

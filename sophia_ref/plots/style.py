@@ -127,6 +127,8 @@ def checked_runs(runs: Run | Sequence[Run]) -> list[Run]:
     for i, run in enumerate(runs):
         if not isinstance(run, Run):
             raise TypeError(f"runs[{i}]: {run!r}; expected a Run, as sophia_ref.run returns it")
+        if not len(run.steps):
+            raise ValueError(f"runs[{i}]: no step recorded; expected at least the start, as sophia_ref.run records it")
     return runs
 
 

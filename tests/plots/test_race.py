@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.mathtext import MathTextParser
 
 import sophia_ref as sr
-from sophia_ref.plots import contour, figure, paths, race_figure, style_of, surface
+from sophia_ref.plots import contour, figure, losses, paths, race_figure, style_of, surface
 from sophia_ref.plots.race import VIEWS, _hidden, inside_pieces, is_inside, joined, legend, plain_tex
 from sophia_ref.plots.style import DARK, LIGHT
 from toy_problems.landscapes import REGISTRY
@@ -369,6 +369,7 @@ def test_paths_that_cannot_be_drawn_are_refused_by_name(ax, ax3d, fig2, race):
         (np.ones((4, 3)), r"runs\[1\]\.trajectory: shape \(4, 3\); expected \(steps, 2\)"),
         (np.ones((4, 2, 2)), r"runs\[1\]\.trajectory: shape \(4, 2, 2\); expected \(steps, 2\)"),
         (None, r"runs\[1\]\.trajectory: None; expected a path"),
+        (path[:0], r"runs\[1\]\.trajectory: no points; expected at least the start"),
     ]
     for trajectory, message in bad:
         runs = [race[1], replace(race[0], trajectory=trajectory)]
@@ -377,4 +378,8 @@ def test_paths_that_cannot_be_drawn_are_refused_by_name(ax, ax3d, fig2, race):
                 draw()
     with pytest.raises(ValueError, match="runs: empty"):
         race_figure(fig2, [])
+    unrecorded = replace(race[0], **{name: getattr(race[0], name)[:0] for name in ("steps", "losses", "trajectory")})
+    for draw in (lambda: paths(ax, unrecorded), lambda: losses(ax, unrecorded)):
+        with pytest.raises(ValueError, match=r"runs\[0\]: no step recorded; expected at least the start"):
+            draw()
     assert not ax.has_data()
