@@ -2,7 +2,7 @@
 
     python docs/make_gallery.py                     every picture, light and dark, then the page; about three minutes
     python docs/make_gallery.py panels curvature    these pictures alone, and not the page
-    python docs/make_gallery.py --output /tmp/g     somewhere else than in docs
+    python docs/make_gallery.py --output out/gallery   somewhere else than in docs
 
 Every number on the page is computed here from what the picture shows, and the code on it is that of the functions
 below. All but the profile, which is timed, comes out the same each time on one machine.
