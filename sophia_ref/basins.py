@@ -27,7 +27,7 @@ from sophia_ref.oracle import Oracle
 
 Array = Any
 SETTLED, FURTHEST = 10, 100
-PART = 25_000  # starts that share the arrays of a step: few enough for the cache, enough to be worth the calls
+PART = 45_000  # starts that share the arrays of a step: few enough for the cache, enough to be worth the calls
 NOWHERE, DIVERGED = -1, -2
 
 
