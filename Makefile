@@ -1,6 +1,7 @@
 # make demo       the race of Figure 2 and the tiny GPT, into out/
 # make test       every test that needs no GPU, no browser and no optional framework
 # make test-web   the explorer in Chromium, which must be installed
+# make test-ports the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and .venv-ports-kozistr3
 # make lint       ruff and mypy
 # make bench      times beside PyTorch, JAX and autograd, in .venv-bench
 # make clean      back to what git holds
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web docs/explorer.png lint bench clean
+.PHONY: demo test test-web test-ports docs/explorer.png docs/dialects.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -21,6 +22,11 @@ test: .venv/test
 
 test-web: .venv/web
 	.venv/bin/python -m pytest -n 0 tests/web
+
+# Where a library is missing the tests fail: elsewhere they are skipped.
+test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
+	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live
+	SOPHIA_REF_PORTS=required .venv-ports-kozistr3/bin/python -m pytest tests/conformance/live/test_kozistr.py
 
 docs/explorer.png: .venv/web
 	.venv/bin/python tests/web/picture.py $@
@@ -39,7 +45,7 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
 
 clean:
-	rm -rf .venv .venv-bench out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-bench .venv-ports .venv-ports-kozistr3 out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell command -v uv 2>/dev/null),)
@@ -76,4 +82,19 @@ endif
 	@rm -rf $(@D)
 	@$(make_venv)
 	@$(install) -e '.[bench]'
+	@touch $@
+
+.venv-ports/ready: pyproject.toml
+	@echo "Setting up .venv-ports with PyTorch, JAX, optax and what PyPI has of Sophia."
+	@rm -rf $(@D)
+	@$(make_venv)
+	@$(install) -e '.[ports]'
+	@$(install) --no-deps sophia-opt==0.2.2 Sophia-Optimizer==0.2.5 labml-nn==0.5.1
+	@touch $@
+
+.venv-ports-kozistr3/ready: pyproject.toml
+	@echo "Setting up .venv-ports-kozistr3 with an older pytorch_optimizer."
+	@rm -rf $(@D)
+	@$(make_venv)
+	@$(install) -e '.[ports-kozistr3]'
 	@touch $@

@@ -19,7 +19,6 @@ from typing import Any
 from sophia_ref.conformance.engine import Knobs, Variant
 from sophia_ref.conformance.estimators import ESTIMATORS
 
-
 PAPER = Knobs()
 
 
@@ -56,7 +55,8 @@ class Dialect:
         for name in settings:
             if name not in self.settings:
                 known = [*self.settings, "estimator"]
-                near = difflib.get_close_matches(name, known, 1)
+                near = [own for own, meant in self.canonical.items() if meant == name]
+                near += difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
                 raise TypeError(f"{self.name}: has no setting {name!r}; {hint}")
         chosen = {**self.settings, **settings}
