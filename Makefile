@@ -31,6 +31,9 @@ test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
 docs/explorer.png: .venv/web
 	.venv/bin/python tests/web/picture.py $@
 
+docs/dialects.md: .venv/runtime
+	.venv/bin/sophia-ref dialects --markdown > $@
+
 lint: .venv/test
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check

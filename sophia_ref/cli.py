@@ -1,4 +1,5 @@
-"""The command sophia-ref: list, race, step, basins, explore, train, profile, checkpoint, demo. Nothing else prints.
+"""The command sophia-ref: list, race, step, basins, explore, dialects, train, profile, checkpoint, demo. Only it
+prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
 SIGTERM and SIGHUP too), 141 for a closed pipe.
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref import checkpoint
-from sophia_ref.commands import basins, profile, race, step, train
+from sophia_ref.commands import basins, dialects, profile, race, step, train
 from sophia_ref.commands.arguments import PICTURES, not_one_of, parse
 from sophia_ref.commands.folder import (
     LOG,
@@ -35,6 +36,7 @@ from sophia_ref.commands.folder import (
     save_settings,
     sweep,
 )
+from sophia_ref.conformance.drift import STEPS, drift
 from sophia_ref.files import replacing
 from sophia_ref.inspector import Inspector
 from sophia_ref.profile import measure
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "step": _step,
             "basins": _basins,
             "explore": _explore,
+            "dialects": _dialects,
             "train": _train,
             "profile": _profile,
             "checkpoint": _checkpoint,
@@ -209,6 +212,30 @@ def _explore(args: Namespace) -> int:
     print(f"wrote {path}", flush=True)
     if not (args.no_open or webbrowser.open(path.resolve().as_uri())):
         print("no browser was found; the page opens from disk in any")
+    return 0
+
+
+def _dialects(args: Namespace) -> int:
+    if args.problem is None:
+        print(dialects.markdown() if args.markdown else dialects.text() + f"\n\n{dialects.REMARKS}", end="")
+        return 0
+    if args.markdown:
+        args.parser.error(f"argument --markdown: given with {args.problem!r}; expected no PROBLEM beside it")
+    picture = _picture(args, f"dialects_{args.problem}.png")
+    problem, paper = dialects.problem(args.problem)
+    found, left_out = drift(problem, paper, args.seed)
+    settings = ", ".join(f"{name} {value:.3g}" for name, value in paper.items())
+    title = f"{getattr(problem, 'title', 'Softmax regression')}, {STEPS} steps"
+    print(f"{title}\nthe paper's settings: {settings}\n")
+    _table(dialects.HEADER, [dialects.row(each) for each in found])
+    print(
+        dialects.LEGEND + f"\nLeft out, as there are no labels to draw: {', '.join(left_out)}." * bool(left_out) + "\n"
+    )
+
+    from sophia_ref.plots import save
+    from sophia_ref.plots.dialects import drift_figure
+
+    print(f"wrote {save(drift_figure(found, title), picture)}")
     return 0
 
 

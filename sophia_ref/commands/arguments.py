@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sophia_ref import __version__
+from sophia_ref.commands import dialects
 from sophia_ref.settings import LANGUAGE, TOYS
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS
@@ -72,6 +73,20 @@ examples:
   sophia-ref explore
   sophia-ref explore rosenbrock
   sophia-ref explore ackley --output ackley.html --no-open
+"""
+
+DIALECTS = """\
+Without PROBLEM: in what implementations of Sophia differ, as tables. With it: how
+far each is from the paper after 30 steps there, with settings converted to mean
+the same as far as they can, from the same start with the same probes and labels;
+a table and a picture. On the landscapes, which have no labels to draw, those that
+draw labels are left out; softmax is a regression that has them.
+
+examples:
+  sophia-ref dialects
+  sophia-ref dialects softmax
+  sophia-ref dialects rosenbrock --seed 1 --output rosenbrock.svg
+  sophia-ref dialects --markdown > docs/dialects.md
 """
 
 TRAIN = """\
@@ -201,6 +216,14 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace]
     add("problem", metavar="PROBLEM", nargs="?", type=choice, default="sophia_fig2", help=shown)
     add("--output", metavar="FILE", type=page, default="out/explorer.html", help="where to (default: %(default)s)")
     add("--no-open", action="store_true", help="write the page without opening it in a browser")
+
+    add = command("dialects", "Show how implementations of Sophia differ, and how far they drift", DIALECTS)
+    which = "a landscape that `sophia-ref list` shows, or softmax (default: tables of the differences)"
+    add("problem", metavar="PROBLEM", nargs="?", type=one_of("a problem", dialects.PROBLEMS), help=which)
+    add("--seed", metavar="N", type=integer(0), default=0, help="of probes and labels (default: %(default)s)")
+    place = "a folder, or a file .png, .svg or .pdf (default: %(default)s)"
+    add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
+    add("--markdown", action="store_true", help="print the tables as Markdown")
 
     add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
     add("--text", metavar="FILE", help="any file (default: the language reference that every Python carries)")

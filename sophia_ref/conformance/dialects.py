@@ -44,7 +44,7 @@ class Dialect:
     @property
     def form(self) -> str:
         """The paper's first form, v1, clips at rho; its second, v2, scales h by gamma and clips at 1."""
-        return "v1" if "clip" in self.canonical.values() else "v2"
+        return "v1" if "gamma" in self.fixed else "v2"
 
     def optimizer(self, estimator: Any = None, **settings: Any) -> Variant:
         """The optimizer with these settings, by the implementation's own names, and defaults for the others.
@@ -55,8 +55,7 @@ class Dialect:
         for name in settings:
             if name not in self.settings:
                 known = [*self.settings, "estimator"]
-                near = [own for own, meant in self.canonical.items() if meant == name]
-                near += difflib.get_close_matches(name, known, 1)
+                near = [self.own(name)] if self.own(name) != name else difflib.get_close_matches(name, known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
                 raise TypeError(f"{self.name}: has no setting {name!r}; {hint}")
         chosen = {**self.settings, **settings}
@@ -69,10 +68,19 @@ class Dialect:
                 raise ValueError(f"{self.name}: estimator: {estimator!r}; {expected}")
             estimator = ESTIMATORS[estimator][0]
         named = {self.canonical.get(name, name): value for name, value in chosen.items()}
-        opt = Variant(**{**self.fixed, **named}, estimator=estimator, knobs=self.knobs, label=self.name)
+        try:
+            opt = Variant(**{**self.fixed, **named}, estimator=estimator, knobs=self.knobs, label=self.name)
+        except (TypeError, ValueError) as error:  # it speaks of the engine's names
+            refused = str(error).removeprefix(f"{self.name}: ").split(" ")[0]
+            raise type(error)(str(error).replace(f": {refused} ", f": {self.own(refused)} ", 1)) from None
         if opt.every < self.least_every:
-            raise ValueError(f"{self.name}: every: {opt.every}; expected an integer >= {self.least_every}: {self.note}")
+            expected = f"must be an integer >= {self.least_every}, got {opt.every}; {self.note}"
+            raise ValueError(f"{self.name}: {self.own('every')} {expected}")
         return opt
+
+    def own(self, name: str) -> str:
+        """What the engine's setting of this name is called here."""
+        return next((own for own, meant in self.canonical.items() if meant == name), name)
 
 
 # Settings of the second form, as the paper has them; those of the first have rho for clip, and no gamma.

@@ -15,8 +15,8 @@ def follow(opt, grads, h_hats, theta):
     return np.array(thetas)
 
 
-def draws(rng, exact, shape=(24, 64), smallest=-30):
-    """Gradients, estimates and a start: any numbers, or whole multiples of a quarter, with which few steps are exact."""
+def draws(rng, exact, shape=(24, 64)):
+    """Gradients, estimates and a start: any numbers, or whole multiples of a quarter, whose first steps are exact."""
     if exact:
         whole = rng.integers(-8, 9, (2, 4, 64)) / 4.0
         return whole[0], 64 * whole[1], rng.integers(-8, 9, 64) / 4.0

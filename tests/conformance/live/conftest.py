@@ -1,5 +1,5 @@
-"""Steps of real implementations beside the engine's. `make test-ports` makes the environments; elsewhere these tests are
-skipped, with a reason."""
+"""Steps of real implementations beside the engine's. `make test-ports` makes the environments; elsewhere these tests
+are skipped, with a reason."""
 
 import importlib
 import os
@@ -53,7 +53,8 @@ def assert_same_steps():
             step = opt.step(theta, state, Given(g, h_hat))
             assert step.theta.dtype == theta.dtype == theirs[0].dtype
             mine = (step.theta, step.state.m, step.state.h)
-            for name, x, y, allowed in zip("θmh", mine, theirs, _allowed(opt, theta, state, step, g, h_hat)):
+            bounds = _allowed(opt, theta, state, step, g, h_hat)
+            for name, x, y, allowed in zip("θmh", mine, theirs, bounds, strict=True):
                 if kind == "dyadic":
                     np.testing.assert_array_equal(x, y, err_msg=f"{name} after step {t}")
                 else:
