@@ -32,7 +32,8 @@ docs/explorer.png: .venv/web
 	.venv/bin/python tests/web/picture.py $@
 
 docs/dialects.md: .venv/runtime
-	.venv/bin/sophia-ref dialects --markdown > $@
+	.venv/bin/sophia-ref dialects --markdown > $@.tmp
+	mv $@.tmp $@
 
 lint: .venv/test
 	.venv/bin/ruff check

@@ -30,7 +30,7 @@ def problem(name: str) -> tuple[Any, dict[str, float]]:
     `sophia-ref race`, and an h that follows the curvature within a few estimates."""
     if name == LABELS:
         paper = dict(lr=0.03, beta1=0.9, beta2=0.9, gamma=0.05, eps=1e-12, weight_decay=0.1, every=10)
-        return SoftmaxRegression(examples=512, features=8, classes=8, batch_size=64), paper
+        return SoftmaxRegression(examples=512, features=8, classes=8), paper
     landscape = REGISTRY[name]
     size = min(high - low for low, high in landscape.domain)
     paper = dict(lr=0.02 * size, beta1=0.5, beta2=0.5, gamma=0.1 * size, eps=1e-12, weight_decay=0.0, every=10)

@@ -101,7 +101,8 @@ def _distances(one: Run, other: Run) -> Array:
     """Between the trajectories of two runs, for as long as both are finite."""
     n = min(len(one.steps), len(other.steps))
     distances = np.full(max(len(one.steps), len(other.steps)), np.nan)
-    distances[:n] = np.linalg.norm(one.trajectory[:n] - other.trajectory[:n], axis=-1)
+    with np.errstate(over="ignore"):
+        distances[:n] = np.linalg.norm(one.trajectory[:n] - other.trajectory[:n], axis=-1)
     return distances
 
 

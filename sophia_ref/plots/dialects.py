@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sophia_ref.conformance.drift import Drift, furthest
-from sophia_ref.plots.style import dress, figure, label_ends
+from sophia_ref.plots.style import dress, figure, label_ends, scheme_of
 
 # Colours in the middle of the brightness range, as for optimizers; estimators of one dialect differ in line and fill.
 STYLES = {
@@ -30,8 +30,9 @@ LEAST = 1e-6  # of the largest distance: what lies below is not told apart from 
 
 
 def drift_figure(found: Sequence[Drift], title: str, dark: bool = False) -> Figure:
-    """Distances above, losses below, of those dialects that differ from the paper by more than rounding; the others are
-    named in the title. Dialects that square gradients have a column of their own, beside those of Hutchinson's.
+    """Distances above, differences of the losses below, of those dialects that differ from the paper by more than
+    rounding; the others are named in the title. Dialects that square gradients have a column of their own, beside those
+    of Hutchinson's.
 
     Raises ValueError for none.
     """
@@ -46,7 +47,8 @@ def drift_figure(found: Sequence[Drift], title: str, dark: bool = False) -> Figu
         drift_lines(column[0], mine)
         loss_lines(column[1], mine)
         same = [_name(each, mine) for each in mine if each.first is None and each.dialect != "paper-v2"]
-        column[0].set_title(f"against {_family(mine)}" + f"; the same to rounding: {', '.join(same)}" * bool(same))
+        heading = f"against {_family(mine)}" + f"; the same to rounding: {', '.join(same)}" * bool(same)
+        column[0].set_title(heading, fontsize=9)
     return fig
 
 
@@ -64,15 +66,13 @@ def drift_lines(ax: Axes, found: Sequence[Drift]) -> Axes:
 
 
 def loss_lines(ax: Axes, found: Sequence[Drift]) -> Axes:
-    """The loss by step, the paper's too."""
+    """By how much the loss lies above the paper's, by step; the paper's is the line at 0."""
     scheme = dress(ax)
-    ax.grid(axis="y", color=scheme.quiet, alpha=0.2, linewidth=0.6)
-    for each in [*(e for e in found if e.dialect == "paper-v2"), *furthest(found)]:
-        _line(ax, each, found, each.run.losses)
-    losses = np.concatenate([each.run.losses for each in found])
-    if losses.min() > 0 and losses.max() > 100 * losses.min():
-        ax.set_yscale("log")
-    ax.set(xlabel="step", ylabel="loss")
+    ax.axhline(0, color=scheme.quiet, linewidth=0.8)
+    for each in furthest(found):
+        n = min(len(each.run.losses), len(each.paper.losses))
+        _line(ax, each, found, each.run.losses[:n] - each.paper.losses[:n])
+    ax.set(xlabel="step", ylabel="loss above the paper's")
     label_ends(ax)
     return ax
 
@@ -81,6 +81,7 @@ def _line(ax: Axes, each: Drift, found: Sequence[Drift], heights: Any) -> None:
     color, marker = STYLES[each.dialect]
     second = each.estimator != next(e.estimator for e in found if e.dialect == each.dialect)
     style: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "--" if second else "-"}
+    style["markerfacecolor"] = scheme_of(ax).paper if second else color
     steps = np.arange(len(heights))
     ax.plot(steps, heights, **style, linewidth=1.5, markersize=4, markevery=3, label=_name(each, found))
 
