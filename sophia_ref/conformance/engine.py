@@ -133,7 +133,7 @@ class Variant(Optimizer):
                 h = self._absorb(h, h_hat, n)
             if knobs.absorbed == "late":
                 held = frozen(h_hat.copy())
-        if knobs.absorbed == "late" and n and t % k == 0:
+        if knobs.absorbed == "late" and t % k == 0:
             h = self._absorb(h, held, n)
         # m_t = β₁ m_{t-1} + (1 - β₁) g_t
         for _ in range(knobs.averagings):

@@ -49,6 +49,8 @@ def test_one_step_from_given_arrays_is_one_step_in_every_dialect_that_only_chang
 
 
 def test_probes_are_the_signs_of_the_papers():
+    for name in ("optax", "kozistr-4", "somax"):
+        assert spoken(DIALECTS[name], "rademacher", PAPER, B=1.0).estimator is signs_of_normals
     H = np.array([[2.0, -1.0], [-1.0, 8.0]])
     for seed in range(5):
         rngs = [np.random.default_rng(seed) for _ in range(2)]

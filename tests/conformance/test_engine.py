@@ -145,14 +145,14 @@ def test_eps_is_a_bound_of_the_denominator_or_a_part_of_it(kind, denominators):
     assert step.terms["denominator"].tolist() == denominators
 
 
-@pytest.mark.parametrize(("floor", "update"), [(True, [-1, 1, 1, 0.5]), (False, [-4, 4, 1, 0.5])])
+@pytest.mark.parametrize(("floor", "update"), [(True, [-1, 1, 1, 1, 0.5]), (False, [-4, 4, 1, 1, 0.5])])
 def test_without_a_floor_negative_curvature_steps_against_the_gradient_by_any_length(floor, update):
     opt = Variant(**HALF | dict(gamma=0.5, beta2=0.0, eps=0.25), knobs=Knobs(denominator="add", floor=floor))
-    theta, g, h = np.ones(4), np.array([1.0, -1.0, 1.0, 1.0]), np.array([-1.0, -1.0, 0.5, 3.5])
+    theta, g, h = np.ones(5), np.array([1.0, -1.0, 1.0, 1.0, 1.0]), np.array([-1.0, -1.0, 0.5, 1.5, 3.5])
     step = opt.step(theta, opt.init(theta), sr.Given(g, h))
-    assert step.terms["ratio"].tolist() == [-4, 4, 2, 0.5]
+    assert step.terms["ratio"].tolist() == [-4, 4, 2, 1, 0.5]
     assert step.terms["update"].tolist() == update
-    assert step.terms["clipped"].tolist() == [floor, floor, True, False]
+    assert step.terms["clipped"].tolist() == [floor, floor, True, False, False]
 
 
 def test_decay_is_one_number_in_three_roundings():
