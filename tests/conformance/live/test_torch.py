@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from sophia_ref import Given
 from sophia_ref.conformance import DIALECTS
 from sophia_ref.conformance.estimators import norm_clipped_gnb
 
@@ -46,6 +47,24 @@ def test_official(library, gives, assert_same_steps, kind, every):
         return arrays(parameter, theirs.state[parameter], "exp_avg", "hessian")
 
     assert_same_steps(opt, other, kind, grads, roots**2, theta)
+
+
+def test_official_with_negative_curvature_climbs_without_bound(library):
+    """Nothing but squares ever enters its h; here a negative h is put there."""
+    torch, SophiaG = library("torch"), library("sophia_opt").SophiaG
+    theta, g, h = np.zeros(4), np.array([1.0, -1.0, 1.0, 1.0]), np.array([-1.0, -1.0, 2.0**-20, -(2.0**-20)])
+    parameter = torch_parameter(torch, theta)
+    theirs = SophiaG([parameter], 0.25, (0.5, 0.5), rho=0.5, weight_decay=0.0)
+    parameter.grad = torch.zeros_like(parameter)
+    theirs.step(bs=1)
+    theirs.state[parameter]["hessian"] = torch.tensor(h)
+    parameter.grad = torch.tensor(g)
+    theirs.step(bs=1)
+    opt = DIALECTS["official"].optimizer(lr=0.25, beta1=0.5, beta2=0.5, rho=0.5, weight_decay=0.0, bs=1)
+    step = opt.step(theta, opt.State(1, theta, h, theta), Given(g))
+    np.testing.assert_array_equal(step.theta, parameter.detach().numpy())
+    assert step.theta[0] > 0  # against a gradient of 1
+    assert step.theta[3] > 1e5  # hundreds of thousands of lr
 
 
 def test_official_defaults(library):
