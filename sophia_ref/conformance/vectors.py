@@ -6,7 +6,7 @@
 
 The files beside this one, `vectors/PROFILE.json`, are read by programs of any language: `vectors/schema.json` describes
 them, and docs/conformance.md in words. Numbers are hexadecimal strings, as C's %a and Python's float.hex write them, so
-that no digit is lost; arrays are lists in row-major order. They are made by `docs/make_vectors.py`, never
+that no digit is lost; arrays are lists in row-major order. They are made by `python -m sophia_ref.conformance.recipes`, never
 edited, and only added to: `vectors/manifest.json` keeps the SHA-256 of every file and of every vector ever published.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -72,7 +72,7 @@ class Case:
 @dataclass(frozen=True)
 class Vector:
     """One test: `case()` are its inputs; `expected[i][field]` is what step i leaves, `free[i][field]` where it may be
-    anything; `ulps[field]` how many units in the last place of the expected number it may be off, `reasons[field]` why.
+    anything; `ulps[field]` how many units it may be off, of the size that `units_of` says, and `reasons[field]` why.
     """
 
     id: str
@@ -135,6 +135,43 @@ def _load(profile: str) -> tuple[Vector, ...]:
 def digest(plain: Mapping[str, Any]) -> str:
     """The SHA-256 of a vector, whatever the order of its keys and the blanks in its file."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# -- how far off ---------------------------------------------------------------------------------------------------------
+
+
+def units_of(case: Case, expected: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    """What one ulp of a tolerance is, for each field of each step, coordinate by coordinate: the spacing of floats at the
+    largest magnitude that this field has had there, from the start of the case up to this step.
+
+    A sum that comes out near zero is as wrong as its terms are rounded, and these are of the size of the steps before.
+    """
+    largest = {"theta": np.abs(case.theta)}
+    largest |= {name: np.abs(x) for name, x in (("m", case.m), ("h", case.h), ("v", case.h)) if x is not None}
+    units = []
+    for fields in expected:
+        for name, x in fields.items():
+            if x.dtype != bool:
+                size = np.where(np.isfinite(x), np.abs(x), 0)
+                largest[name] = np.maximum(largest.get(name, size), size)
+        units.append({name: np.spacing(size) for name, size in largest.items()})
+    return units
+
+
+def distance(x: Array, expected: Array, unit: Array) -> Array:
+    """How many units x is off; 0 for equal infinities, NaN beside NaN and zeros of either sign, infinite where only one of
+    the two is finite, or for booleans that differ.
+
+    >>> distance(np.array([1.0, np.nan]), np.array([1.5, np.nan]), np.array([0.25, 0.25]))
+    array([2., 0.])
+    """
+    if expected.dtype == bool:
+        return np.where(np.asarray(x).astype(bool) == expected, 0.0, np.inf)
+    x, expected = np.asarray(x).astype(np.float64), expected.astype(np.float64)
+    with np.errstate(all="ignore"):
+        off = np.abs(x - expected) / unit.astype(np.float64)
+    same = (x == expected) | (np.isnan(x) & np.isnan(expected))
+    return np.where(same, 0.0, np.where(np.isfinite(x) & np.isfinite(expected), off, np.inf))
 
 
 # -- numbers and arrays as they stand in the files ---------------------------------------------------------------------

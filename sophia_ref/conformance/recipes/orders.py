@@ -1,0 +1,311 @@
+"""The same steps in other orders of evaluation, each as good as the reference's: how far apart they are is what a
+vector must allow.
+
+    m            β m + (1-β) g,  m + (1-β) (g - m),  or either with one rounding, as fused multiply-adds have it
+    θ            decayed first, decayed by the factor 1 - η λ, or with η (u + λ θ); the last product fused or not
+    m / d        or m times 1 / d
+    1 - βᵗ       in double precision, or in that of the arrays
+    Sophia       in its first form, η/γ clip(m / max(h, ε/γ), γ)
+    Adam         with the corrections moved into the rate and the root, as PyTorch has it
+    estimates    softmax with or without its logarithm, sums from either end
+
+Fractions as the numbers, in place of floats, show which results are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import product
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from sophia_ref.conformance.dialects import DIALECTS
+from sophia_ref.conformance.engine import Knobs
+from sophia_ref.conformance.vectors import Case
+
+Array = Any
+KNOBS: dict[str, Knobs] = {
+    "paper-H": Knobs(),
+    "paper-G": Knobs(),
+    "official-G": DIALECTS["official"].knobs,
+    "optax-H": DIALECTS["optax"].knobs,
+    "Levanter-H": DIALECTS["levanter"].knobs,
+}
+OFFICIAL_EPS = 1e-15
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order of evaluation; exact: with Fractions and no rounding at all."""
+
+    average: str = "products"  # or "difference", "fused"
+    decay: str = "first"  # or "factor", "added"
+    last: str = "rounded"  # or "fused"
+    divide: str = "quotient"  # or "reciprocal"
+    powers: str = "double"  # or "single"
+    form: str = "second"  # or "first"; of Adam "torch"
+    estimate: str = "rounded"  # or "softmax", "logarithm", "backwards"
+    exact: bool = False
+
+
+def orders(case: Case) -> Iterator[Order]:
+    """Those that say something about this case."""
+    sophia = case.profile in KNOBS
+    corrected = case.profile in ("optax-H", "Levanter-H", "Adam", "AdamW")
+    forms = ("second", "first") if case.profile in ("paper-H", "paper-G") else ("second",)
+    estimates: tuple[str, ...] = ("rounded",)
+    if any(step.gnb or step.hutchinson for step in case.steps):
+        estimates = ("softmax", "logarithm", "backwards")
+    for average, decay, last, divide, powers, form, estimate in product(
+        ("products", "difference", "fused"),
+        ("first", "factor", "added"),
+        ("rounded", "fused"),
+        ("quotient", "reciprocal") if sophia else ("quotient",),
+        ("double", "single") if corrected else ("double",),
+        forms if sophia else ("second", "torch") if corrected else ("second",),
+        estimates,
+    ):
+        yield Order(average, decay, last, divide, powers, form, estimate)
+
+
+def evaluate(case: Case, order: Order) -> list[dict[str, Array]]:
+    """The fields of each step, computed in this order, in the case's dtype or exactly."""
+    rule = _sophia if case.profile in KNOBS else _lion if case.profile == "Lion" else _adam
+    arithmetic = _Arithmetic(case.dtype, order)
+    with np.errstate(all="ignore"):
+        return rule(case, arithmetic)
+
+
+class _Arithmetic:
+    """Arrays of floats, or of Fractions, and the few operations that can be ordered in more than one way."""
+
+    def __init__(self, dtype: str, order: Order) -> None:
+        self.order, self.dtype, self.exact = order, np.dtype(dtype), order.exact
+
+    def array(self, x: Array) -> Array:
+        return _fractions(x) if self.exact else np.array(x, self.dtype)
+
+    def number(self, x: float) -> Any:
+        return Fraction(x) if self.exact else x
+
+    def average(self, beta: float, old: Array, new: Array, difference: bool = True) -> Array:
+        """β old + (1 - β) new; without the order that takes a difference where that would make NaN of infinities."""
+        b, rest = self.number(beta), self.number(1 - beta)
+        if self.order.average == "difference" and difference and not self.exact:
+            return old + rest * (new - old)
+        if self.order.average == "fused" and not self.exact:
+            first = (np.asarray(rest, self.dtype) * new).astype(self.dtype)
+            return self.fused(np.full_like(old, b), old, first)
+        return b * old + rest * new
+
+    def fused(self, a: Array, b: Array, c: Array) -> Array:
+        """a b + c, rounded once."""
+        flat = [_once(*xyz) for xyz in zip(np.ravel(a), np.ravel(b), np.ravel(c), strict=True)]
+        return np.array(flat, np.float64).astype(self.dtype).reshape(np.shape(a))
+
+    def divide(self, a: Array, b: Array) -> Array:
+        if self.order.divide == "reciprocal" and not self.exact:
+            quotient = a * (1 / b)
+            return np.where(np.isfinite(quotient), quotient, a / b)
+        return a / b
+
+    def move(self, theta: Array, rate: float, update: Array, decay: Array, scale: float = 1.0) -> Array:
+        """theta - rate (scale update + decay theta), decayed in the order that is asked for."""
+        rate, scale, order = self.number(rate), self.number(scale), self.order
+        if scale != 1:
+            update = scale * update
+        if self.exact or order.decay == "first":
+            theta = theta - rate * decay * theta
+        elif order.decay == "factor":
+            theta = theta * (1 - rate * decay)
+        else:
+            return theta - np.asarray(rate, self.dtype) * (update + decay * theta)
+        if order.last == "fused" and not self.exact:
+            return self.fused(np.full_like(theta, -rate), update, theta)
+        return theta - rate * update
+
+    def correction(self, beta: float, t: int) -> Any:
+        """1 - β^t."""
+        if self.exact:
+            return 1 - Fraction(beta) ** t
+        if self.order.powers == "single":
+            return self.dtype.type(1) - self.dtype.type(beta) ** self.dtype.type(t)
+        return 1 - beta**t
+
+
+def _fractions(x: Array) -> Array:
+    flat = np.empty(np.size(x), object)
+    flat[:] = [Fraction(v) if isfinite(v) else v for v in map(float, np.ravel(x))]
+    return flat.reshape(np.shape(x))
+
+
+def _once(a: Any, b: Any, c: Any) -> float:
+    a, b, c = float(a), float(b), float(c)
+    if not np.isfinite([a, b, c]).all():
+        return a * b + c
+    exact = Fraction(a) * Fraction(b) + Fraction(c)
+    try:
+        return float(exact) if exact else a * b + c  # a zero keeps its sign
+    except OverflowError:
+        return float("inf") if exact > 0 else float("-inf")
+
+
+def _start(case: Case, arithmetic: _Arithmetic) -> tuple[Array, Array, Array, Array]:
+    """theta, m, h and where the weight decays, with its strength."""
+    zeros = np.zeros(case.theta.shape)
+    decay = np.full(case.theta.shape, case.settings.get("weight_decay", 0.0))
+    if case.decay_mask is not None:
+        decay = np.where(case.decay_mask, decay, 0.0)
+    m, h = (arithmetic.array(zeros if x is None else x) for x in (case.m, case.h))
+    return arithmetic.array(case.theta), m, h, arithmetic.array(decay)
+
+
+def _sophia(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
+    knobs, s, found = KNOBS[case.profile], case.settings, []
+    theta, m, h, decay = _start(case, arithmetic)
+    number, official = arithmetic.number, case.profile == "official-G"
+    gamma = number(s["rho"]) * number(s["bs"]) if official else number(s["gamma"])
+    clip, eps = number(s.get("clip", 1.0)) if s.get("clip") != np.inf else np.inf, number(s.get("eps", OFFICIAL_EPS))
+    for i, step in enumerate(case.steps):
+        t = case.t + i + 1
+        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        fields: dict[str, Array] = {}
+        due = knobs.estimates_at(t, s["every"])
+        if due:
+            h_hat = fields["h_hat"] = estimate(step, theta, arithmetic)
+        if due and knobs.absorbed == "before":
+            h = arithmetic.average(s["beta2"], h, h_hat)
+        m = arithmetic.average(s["beta1"], m, g)
+        m_hat = m
+        if knobs.m_corrected:
+            m_hat = fields["m_hat"] = m / arithmetic.correction(s["beta1"], t)
+        fields |= _clipped(m_hat, h, gamma, clip, eps, knobs, arithmetic)
+        if arithmetic.order.form == "first" and not arithmetic.exact and clip == 1:
+            ratio = arithmetic.divide(m_hat, np.maximum(h, eps / gamma))
+            update, rate = np.clip(ratio, -gamma, gamma), case.lr(i + 1) / gamma
+            theta = arithmetic.move(theta, rate, update, decay * gamma)
+        else:
+            theta = arithmetic.move(theta, case.lr(i + 1), fields["update"], decay)
+        if due and knobs.absorbed == "after":
+            h = arithmetic.average(s["beta2"], h, h_hat)
+        found.append(fields | {"m": m, "h": h, "theta": theta})
+    return found
+
+
+def _clipped(m: Array, h: Array, gamma: Any, clip: Any, eps: Any, knobs: Knobs, arithmetic: _Arithmetic) -> dict[str, Array]:
+    scaled = gamma * h
+    denominator = scaled + eps if knobs.denominator == "add" else np.maximum(scaled, arithmetic.array(eps))
+    ratio = arithmetic.divide(m, denominator)
+    if knobs.floor:
+        update = ratio if clip == np.inf else np.minimum(np.maximum(ratio, -clip), clip)
+        clipped = abs(ratio) > clip
+    else:
+        length = arithmetic.divide(abs(m), denominator)
+        sign = np.array([0 * v if v == 0 else v / abs(v) for v in m.ravel()], m.dtype).reshape(m.shape)
+        update, clipped = sign * np.minimum(length, clip), length > clip
+    return {"denominator": denominator, "ratio": ratio, "clipped": clipped.astype(bool), "update": update}
+
+
+def _adam(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
+    s, found = case.settings, []
+    theta, m, v, decay = _start(case, arithmetic)
+    for i, step in enumerate(case.steps):
+        t, lr = case.t + i + 1, case.lr(i + 1)
+        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        m, v = arithmetic.average(s["beta1"], m, g), arithmetic.average(s["beta2"], v, g * g, difference=False)
+        first, second = arithmetic.correction(s["beta1"], t), arithmetic.correction(s["beta2"], t)
+        m_hat, v_hat, eps = m / first, v / second, arithmetic.number(s["eps"])
+        denominator = _root(v_hat) + eps
+        update = m_hat / denominator
+        if arithmetic.order.form == "torch" and not arithmetic.exact:
+            decayed = theta - (lr * decay) * theta
+            theta = decayed - (lr / float(first)) * (m / (np.sqrt(v) / np.sqrt(float(second)) + eps))
+        else:
+            theta = arithmetic.move(theta, lr, update, decay)
+        fields = {"m": m, "v": v, "m_hat": m_hat, "v_hat": v_hat, "denominator": denominator, "update": update}
+        found.append(fields | {"theta": theta})
+    return found
+
+
+def _root(x: Array) -> Array:
+    if x.dtype != object:
+        return np.sqrt(x)
+    exact = []
+    for v in map(float, x.ravel()):
+        root = Fraction(v**0.5) if isfinite(v) else v
+        exact.append(root if root * root == v else float("nan"))
+    found = np.empty(len(exact), object)
+    found[:] = exact
+    return found.reshape(x.shape)
+
+
+def _lion(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
+    s, found = case.settings, []
+    theta, m, _, decay = _start(case, arithmetic)
+    for i, step in enumerate(case.steps):
+        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        c = arithmetic.average(s["beta1"], m, g)
+        sign = np.array([0 * v if v == 0 else v / abs(v) for v in c.ravel()], c.dtype).reshape(c.shape)
+        # the reference's update has the decay within
+        fields = {"c": c, "update": sign + decay * theta}
+        theta = arithmetic.move(theta, case.lr(i + 1), sign, decay)
+        m = arithmetic.average(s["beta2"], m, g)
+        found.append(fields | {"m": m, "theta": theta})
+    return found
+
+
+# -- estimates ---------------------------------------------------------------------------------------------------------
+
+
+def estimate(step: Any, theta: Array, arithmetic: _Arithmetic) -> Array:
+    """h_hat of this step, in whichever form it is given."""
+    if step.h_hat is not None:
+        return arithmetic.array(step.h_hat)
+    if step.sampled_grad is not None:
+        g = arithmetic.array(step.sampled_grad)
+        return g * g
+    if step.hutchinson is not None:
+        found = [arithmetic.array(u) * _product(arithmetic.array(A), arithmetic.array(u), arithmetic) for A, u in step.hutchinson]
+        return (sum(found[1:], found[0]) / len(found)).reshape(theta.shape)
+    if arithmetic.exact:
+        return np.full(theta.shape, float("nan"))  # a softmax has no exact value
+    return gnb_in_floats(step.gnb, theta, arithmetic.order.estimate)
+
+
+def _product(A: Array, u: Array, arithmetic: _Arithmetic) -> Array:
+    if arithmetic.exact or arithmetic.order.estimate == "softmax":
+        return A @ u
+    if arithmetic.order.estimate == "backwards":
+        return (A[:, ::-1] @ u[::-1]).astype(A.dtype)
+    return (A.astype(np.float64) @ u.astype(np.float64)).astype(A.dtype)
+
+
+def gnb_in_floats(gnb: dict[str, Any], theta: Array, estimate: str) -> Array:
+    """B ĝ² in theta's dtype: ĝ the mean over unmasked rows of the gradient with the drawn labels."""
+    x, mask, dtype = gnb["x"], gnb["mask"], theta.dtype
+    if estimate == "backwards":
+        x, mask = x[::-1], mask[::-1]
+    W = theta.reshape(x.shape[1], -1)
+    outputs = x @ W
+    labels = gnb["labels"][::-1] if estimate == "backwards" else gnb["labels"]
+    if gnb["likelihood"] == "gaussian":
+        slope = outputs - labels
+    else:
+        shifted = outputs - outputs.max(-1, keepdims=True)
+        e = np.exp(shifted)
+        p = np.exp(shifted - np.log(e.sum(-1, keepdims=True))) if estimate == "logarithm" else e / e.sum(-1, keepdims=True)
+        slope = p - np.eye(W.shape[1], dtype=dtype)[labels.astype(int)]
+    slope, B = slope * mask[:, None], int(mask.sum())
+    if estimate == "logarithm":  # squares the sum and divides once
+        total = x.T @ slope
+        return (total * total / dtype.type(B)).reshape(theta.shape)
+    g = x.T @ (slope / dtype.type(B))
+    return (dtype.type(B) * g * g).reshape(theta.shape)
+
+
+def exact_order() -> Order:
+    return replace(Order(), exact=True)
