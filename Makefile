@@ -12,7 +12,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports docs/explorer.png docs/dialects.md lint bench clean
+.PHONY: demo test test-web test-ports vectors docs/explorer.png docs/dialects.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -27,6 +27,9 @@ test-web: .venv/web
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
 	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live
 	SOPHIA_REF_PORTS=required .venv-ports-kozistr3/bin/python -m pytest tests/conformance/live/test_kozistr.py
+
+vectors: .venv/runtime
+	.venv/bin/python -m sophia_ref.conformance.recipes
 
 docs/explorer.png: .venv/web
 	.venv/bin/python tests/web/picture.py $@

@@ -6,8 +6,9 @@
 
 The files beside this one, `vectors/PROFILE.json`, are read by programs of any language: `vectors/schema.json` describes
 them, and docs/conformance.md in words. Numbers are hexadecimal strings, as C's %a and Python's float.hex write them, so
-that no digit is lost; arrays are lists in row-major order. They are made by `python -m sophia_ref.conformance.recipes`, never
-edited, and only added to: `vectors/manifest.json` keeps the SHA-256 of every file and of every vector ever published.
+that no digit is lost; arrays are lists in row-major order. They are made by `python -m sophia_ref.conformance.recipes`,
+never edited, and only added to: `vectors/manifest.json` keeps the SHA-256 of every file and of every vector ever
+published.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Case:
     def lr(self, t: int) -> float:
         """The learning rate of the t-th step of this case, t = 1, 2, ..."""
         lr = self.settings["lr"]
-        return lr[t - 1] if isinstance(lr, tuple) else lr
+        rate: float = lr[t - 1] if isinstance(lr, tuple) else lr
+        return rate
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,12 @@ def digest(plain: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-# -- how far off ---------------------------------------------------------------------------------------------------------
+# -- how far off -------------------------------------------------------------------------------------------------------
 
 
 def units_of(case: Case, expected: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """What one ulp of a tolerance is, for each field of each step, coordinate by coordinate: the spacing of floats at the
-    largest magnitude that this field has had there, from the start of the case up to this step.
+    """What one ulp of a tolerance is, for each field of each step, coordinate by coordinate: the spacing of floats at
+    the largest magnitude that this field has had there, from the start of the case up to this step.
 
     A sum that comes out near zero is as wrong as its terms are rounded, and these are of the size of the steps before.
     """
@@ -159,8 +161,8 @@ def units_of(case: Case, expected: Sequence[Mapping[str, Array]]) -> list[dict[s
 
 
 def distance(x: Array, expected: Array, unit: Array) -> Array:
-    """How many units x is off; 0 for equal infinities, NaN beside NaN and zeros of either sign, infinite where only one of
-    the two is finite, or for booleans that differ.
+    """How many units x is off; 0 for equal infinities, NaN beside NaN and zeros of either sign, infinite where only one
+    of the two is finite, or for booleans that differ.
 
     >>> distance(np.array([1.0, np.nan]), np.array([1.5, np.nan]), np.array([0.25, 0.25]))
     array([2., 0.])
@@ -215,7 +217,9 @@ def decode_array(x: Any, shape: tuple[int, ...], dtype: str) -> Array:
         x, shape, dtype = x["data"], tuple(x["shape"]), x["dtype"]
     if dtype == "bool":
         return np.array([bool(v) for v in x], bool).reshape(shape)
-    return np.array([float("nan") if v is None else decode_number(v) for v in x], np.float64).astype(dtype).reshape(shape)
+    return (
+        np.array([float("nan") if v is None else decode_number(v) for v in x], np.float64).astype(dtype).reshape(shape)
+    )
 
 
 def decode(plain: Mapping[str, Any]) -> Vector:

@@ -12,7 +12,7 @@ from sophia_ref.conformance import vectors as v
 from sophia_ref.conformance.recipes import __main__ as generator
 
 MANIFEST = json.loads((v.FOLDER / "manifest.json").read_text())
-# The profiles as this test reads them: (form of the denominator, bias-corrected m, first estimate, taken in after the step)
+# The profiles as this test reads them: (denominator, bias-corrected m, first estimate, taken in after the step)
 KINDS = {
     "paper-H": ("max", False, "1", False),
     "paper-G": ("max", False, "1", False),
@@ -81,7 +81,11 @@ def test_vectors_are_added_and_never_changed():
     assert again == published
     more = generator.manifest_of({"Lion/a": a, "Lion/b": b, "Lion/c": c}, published, "1.1.0")
     assert more["version"] == "1.1.0"
-    assert {id: each["since"] for id, each in more["vectors"].items()} == {"Lion/a": "1.0.0", "Lion/b": "1.0.0", "Lion/c": "1.1.0"}
+    assert {id: each["since"] for id, each in more["vectors"].items()} == {
+        "Lion/a": "1.0.0",
+        "Lion/b": "1.0.0",
+        "Lion/c": "1.1.0",
+    }
     with pytest.raises(ValueError, match=r"Lion/b: was published in 1\.0\.0; expected to be made still"):
         generator.manifest_of({"Lion/a": a}, published)
     with pytest.raises(ValueError, match=r"Lion/a: is not what was published in 1\.0\.0"):
@@ -122,7 +126,9 @@ def estimate_of(step, theta, shape):
         total = [Fraction(0)] * theta.size
         for A, u in step.hutchinson:
             rows, u = [exact(row) for row in A], exact(u)
-            total = each(lambda old, row, x, u=u: old + x * sum(a * b for a, b in zip(row, u, strict=True)), total, rows, u)
+            total = each(
+                lambda old, row, x, u=u: old + x * sum(a * b for a, b in zip(row, u, strict=True)), total, rows, u
+            )
         return [x / len(step.hutchinson) for x in total]
     return None
 
@@ -148,7 +154,15 @@ def one_step(case, i, theta, m, h, due_h_hat):
         denominator = [root(x) + Fraction(s["eps"]) for x in v_hat]
         update = each(lambda a, b: a / b, m_hat, denominator)
         theta1 = each(lambda x, u: x - lr * u, decayed, update)
-        return {"m": new_m, "v": v_, "m_hat": m_hat, "v_hat": v_hat, "denominator": denominator, "update": update, "theta": theta1}
+        return {
+            "m": new_m,
+            "v": v_,
+            "m_hat": m_hat,
+            "v_hat": v_hat,
+            "denominator": denominator,
+            "update": update,
+            "theta": theta1,
+        }
     form, corrected, _, late = KINDS[case.profile]
     official = case.profile == "official-G"
     gamma = Fraction(s["rho"]) * Fraction(s["bs"]) if official else Fraction(s["gamma"])
@@ -196,7 +210,9 @@ def test_what_must_come_out_is_the_exact_value_of_each_step_rounded(vector):
         for name, x in fields.items():
             free = vector.free[i].get(name, np.zeros(x.shape, bool)).ravel()
             assert x.dtype == (bool if name == "clipped" else case.dtype)
-            for got, want, unit, anything in zip(x.ravel(), found[name], (units[i][name] if name != "clipped" else x).ravel(), free, strict=True):
+            for got, want, unit, anything in zip(
+                x.ravel(), found[name], (units[i][name] if name != "clipped" else x).ravel(), free, strict=True
+            ):
                 if name == "clipped":
                     assert anything or bool(got) == want
                 else:
@@ -209,7 +225,11 @@ def test_hardly_a_vector_is_left_out_of_that():
     assert len(EXACTLY) > 0.9 * sum(x.verdict != "invalid" for x in v.every())
 
 
-@pytest.mark.parametrize("vector", [x for x in v.every() if any(step.gnb for step in x.case().steps) and x.verdict == "valid"], ids=lambda x: x.id)
+@pytest.mark.parametrize(
+    "vector",
+    [x for x in v.every() if any(step.gnb for step in x.case().steps) and x.verdict == "valid"],
+    ids=lambda x: x.id,
+)
 def test_gnb_estimates_are_B_times_the_square_of_a_mean_gradient_by_finite_differences(vector):
     case = vector.case()
     theta = case.theta.astype(np.float64)
@@ -223,7 +243,9 @@ def test_gnb_estimates_are_B_times_the_square_of_a_mean_gradient_by_finite_diffe
             if gnb["likelihood"] == "gaussian":
                 return ((outputs - labels) ** 2).sum(-1).mean() / 2
             top = outputs.max(-1)
-            return (top + np.log(np.exp(outputs - top[:, None]).sum(-1)) - outputs[np.arange(len(labels)), labels]).mean()
+            return (
+                top + np.log(np.exp(outputs - top[:, None]).sum(-1)) - outputs[np.arange(len(labels)), labels]
+            ).mean()
 
         e = 1e-6 * np.eye(theta.size)
         g = np.array([(loss(theta + d) - loss(theta - d)) / 2e-6 for d in e])

@@ -63,7 +63,9 @@ def text_of(profile: str, made: Mapping[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m sophia_ref.conformance.recipes", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sophia_ref.conformance.recipes", description=__doc__.split("\n\n")[0]
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a file would change")
     args = parser.parse_args()
     path = FOLDER / "manifest.json"
@@ -76,12 +78,19 @@ def main() -> int:
     texts = {f"{profile}.json": text_of(profile, made).encode() for profile in PROFILES}
     manifest["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in texts.items()}
     texts[path.name] = (json.dumps(manifest, indent=1) + "\n").encode()
-    changed = [name for name, content in texts.items() if not (FOLDER / name).exists() or (FOLDER / name).read_bytes() != content]
+    changed = [
+        name
+        for name, content in texts.items()
+        if not (FOLDER / name).exists() or (FOLDER / name).read_bytes() != content
+    ]
     for name in [] if args.check else changed:
         with replacing(FOLDER / name) as file:
             file.write(texts[name])
     state = "would change" if args.check else "wrote"
-    parser.exit(int(args.check and bool(changed)), f"{len(made)} vectors, version {manifest['version']}; {state} {', '.join(changed) or 'nothing'}\n")
+    parser.exit(
+        int(args.check and bool(changed)),
+        f"{len(made)} vectors, version {manifest['version']}; {state} {', '.join(changed) or 'nothing'}\n",
+    )
     return 0
 
 

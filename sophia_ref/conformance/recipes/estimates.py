@@ -26,29 +26,63 @@ def _hutchinson(dtype: str) -> Iterator[dict[str, Any]]:
     base = settings("paper-H", gamma=1.0, beta2=0.5, every=1)
     # (name, matrices and probes of the micro-batches, flags, note)
     for name, pairs, flags, note in (
-        ("normal-probe", [(A, normal)], [], "u * (A u) of a loss theta.A.theta/2 for a given probe; some entries are negative."),
-        ("sign-probe", [(A, signs)], [], "A probe of signs."),
-        ("diagonal", [(np.diag([4.0, 8.0, 2.0, 16.0]), signs)], [], "A diagonal matrix and signs: the estimate is the diagonal."),
         (
-            "probe-of-minus-one", [(A, -np.ones(4))], ["adversarial"],
+            "normal-probe",
+            [(A, normal)],
+            [],
+            "u * (A u) of a loss theta.A.theta/2 for a given probe; some entries are negative.",
+        ),
+        ("sign-probe", [(A, signs)], [], "A probe of signs."),
+        (
+            "diagonal",
+            [(np.diag([4.0, 8.0, 2.0, 16.0]), signs)],
+            [],
+            "A diagonal matrix and signs: the estimate is the diagonal.",
+        ),
+        (
+            "probe-of-minus-one",
+            [(A, -np.ones(4))],
+            ["adversarial"],
             "The probe -1 gives the sums of rows, which kozistr's pytorch_optimizer 3.9 took for the diagonal: it drew nothing "
             "else. Right only where u multiplies A u once more.",
         ),
-        ("probe-with-zeros", [(A, np.array([0.0, 2.0, 0.0, -1.0]))], ["adversarial"], "Where the probe is 0, so is the estimate."),
         (
-            "micro-batches", [(A, signs), (np.diag(np.diag(A)) + 2, normal)], ["adversarial", "batch"],
+            "probe-with-zeros",
+            [(A, np.array([0.0, 2.0, 0.0, -1.0]))],
+            ["adversarial"],
+            "Where the probe is 0, so is the estimate.",
+        ),
+        (
+            "micro-batches",
+            [(A, signs), (np.diag(np.diag(A)) + 2, normal)],
+            ["adversarial", "batch"],
             "Two micro-batches with a probe each: the mean of the products, not the product of the means.",
         ),
-    ):  # fmt: skip
+    ):
         yield vector(
-            f"hutchinson-{name}", "paper-H", dtype, theta, g[:2], [pairs, pairs], set=base, flags=["estimate", *flags], note=note
+            f"hutchinson-{name}",
+            "paper-H",
+            dtype,
+            theta,
+            g[:2],
+            [pairs, pairs],
+            set=base,
+            flags=["estimate", *flags],
+            note=note,
         )
     first = [(A, signs)]
     yield vector(
-        "hutchinson-when-due", "paper-H", dtype, theta, g, [first] * 4, set=base | {"every": 3}, offer_all=True,
+        "hutchinson-when-due",
+        "paper-H",
+        dtype,
+        theta,
+        g,
+        [first] * 4,
+        set=base | {"every": 3},
+        offer_all=True,
         flags=["estimate", "refresh", "adversarial"],
         note="Probes for every step, to be used at steps 1 and 4 alone.",
-    )  # fmt: skip
+    )
 
 
 def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
@@ -59,28 +93,118 @@ def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
     base = settings("paper-G", gamma=1.0, beta2=0.5, every=1)
 
     def case(rows: int = N, scale: float = 1.0, **changes: Any) -> dict[str, Any]:
-        plain = {"x": scale * x[:rows], "labels": labels[:rows], "true_labels": true[:rows], "mask": np.ones(rows, bool)}
+        plain = {
+            "x": scale * x[:rows],
+            "labels": labels[:rows],
+            "true_labels": true[:rows],
+            "mask": np.ones(rows, bool),
+        }
         plain = plain | {"micro_batches": [rows], "likelihood": "categorical"} | changes
-        return {name: v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype == np.float64 else v for name, v in plain.items()}
+        return {
+            name: v.astype(dtype) if isinstance(v, np.ndarray) and v.dtype == np.float64 else v
+            for name, v in plain.items()
+        }
 
     half, odd = np.arange(N) % 2 == 0, np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
     targets = draws("targets", N, C)
     # (name, data, flags, note, report)
     for name, data, flags, note, report in (
-        ("batch", case(), [], "B g^2 of the mean gradient over eight predictions with drawn labels. The true ones are there to be left alone.", TRUE_LABELS),
-        ("true-labels", case(labels=true[::-1].copy()), ["adversarial"], "True and drawn labels disagree everywhere: the square of the training gradient is the empirical Fisher.", TRUE_LABELS),
+        (
+            "batch",
+            case(),
+            [],
+            "B g^2 of the mean gradient over eight predictions with drawn labels. The true ones are there to be left alone.",
+            TRUE_LABELS,
+        ),
+        (
+            "true-labels",
+            case(labels=true[::-1].copy()),
+            ["adversarial"],
+            "True and drawn labels disagree everywhere: the square of the training gradient is the empirical Fisher.",
+            TRUE_LABELS,
+        ),
         ("one-prediction", case(1), ["batch"], "B = 1: mean, sum, and square of each are one.", None),
-        ("masked", case(mask=half), ["adversarial", "mask"], "Half of the rows are masked: B counts the others, and the mean is over them.", B_ISSUE),
-        ("one-left", case(mask=np.arange(N) == 5), ["adversarial", "mask"], "All rows but one are masked: B = 1, whatever the batch size.", B_ISSUE),
-        ("micro-batches", case(micro_batches=[4, 4]), ["adversarial", "batch"], "Two equal micro-batches: the mean gradient of both goes with the total B. Squares of each are larger by chance alone.", None),
-        ("uneven-micro-batches", case(micro_batches=[1, 5, 2]), ["adversarial", "batch"], "Three micro-batches of 1, 5 and 2: their sums add up, their means do not.", None),
-        ("masked-micro-batches", case(mask=odd, micro_batches=[3, 5]), ["adversarial", "batch", "mask"], "Micro-batches with 3 and 1 unmasked rows: weights are counts of unmasked rows.", None),
-        ("masked-out-micro-batch", case(mask=np.arange(N) < 4, micro_batches=[4, 4]), ["adversarial", "batch", "mask"], "A micro-batch in which all is masked: it adds nothing, and no 0 / 0.", None),
-        ("large-norm", case(scale=16.0), ["adversarial", "norm"], "A sampled gradient with a norm far above 1: clipping it before squaring loses most of the curvature.", None),
-        ("confident", case(scale=64.0), ["adversarial", "range"], "Outputs in the hundreds: a softmax without its maximum taken out overflows in float32.", None),
-        ("gaussian", case(likelihood="gaussian", labels=targets, true_labels=-targets), ["adversarial"], "Regression: the labels are drawn around the outputs with variance 1, and a loss is half a squared distance.", None),
-        ("gaussian-masked", case(likelihood="gaussian", labels=targets, true_labels=-targets, mask=half, micro_batches=[3, 5]), ["adversarial", "mask"], "Regression, masked and in two parts: B counts rows, not entries of outputs.", None),
-    ):  # fmt: skip
+        (
+            "masked",
+            case(mask=half),
+            ["adversarial", "mask"],
+            "Half of the rows are masked: B counts the others, and the mean is over them.",
+            B_ISSUE,
+        ),
+        (
+            "one-left",
+            case(mask=np.arange(N) == 5),
+            ["adversarial", "mask"],
+            "All rows but one are masked: B = 1, whatever the batch size.",
+            B_ISSUE,
+        ),
+        (
+            "micro-batches",
+            case(micro_batches=[4, 4]),
+            ["adversarial", "batch"],
+            "Two equal micro-batches: the mean gradient of both goes with the total B. Squares of each are larger by chance alone.",
+            None,
+        ),
+        (
+            "uneven-micro-batches",
+            case(micro_batches=[1, 5, 2]),
+            ["adversarial", "batch"],
+            "Three micro-batches of 1, 5 and 2: their sums add up, their means do not.",
+            None,
+        ),
+        (
+            "masked-micro-batches",
+            case(mask=odd, micro_batches=[3, 5]),
+            ["adversarial", "batch", "mask"],
+            "Micro-batches with 3 and 1 unmasked rows: weights are counts of unmasked rows.",
+            None,
+        ),
+        (
+            "masked-out-micro-batch",
+            case(mask=np.arange(N) < 4, micro_batches=[4, 4]),
+            ["adversarial", "batch", "mask"],
+            "A micro-batch in which all is masked: it adds nothing, and no 0 / 0.",
+            None,
+        ),
+        (
+            "large-norm",
+            case(scale=16.0),
+            ["adversarial", "norm"],
+            "A sampled gradient with a norm far above 1: clipping it before squaring loses most of the curvature.",
+            None,
+        ),
+        (
+            "confident",
+            case(scale=64.0),
+            ["adversarial", "range"],
+            "Outputs in the hundreds: a softmax without its maximum taken out overflows in float32.",
+            None,
+        ),
+        (
+            "gaussian",
+            case(likelihood="gaussian", labels=targets, true_labels=-targets),
+            ["adversarial"],
+            "Regression: the labels are drawn around the outputs with variance 1, and a loss is half a squared distance.",
+            None,
+        ),
+        (
+            "gaussian-masked",
+            case(likelihood="gaussian", labels=targets, true_labels=-targets, mask=half, micro_batches=[3, 5]),
+            ["adversarial", "mask"],
+            "Regression, masked and in two parts: B counts rows, not entries of outputs.",
+            None,
+        ),
+    ):
         yield vector(
-            f"gnb-{name}", "paper-G", dtype, theta, g[:2], [data, data], set=base, flags=["estimate", *flags], note=note, report=report, most=1024
-        )  # fmt: skip
+            f"gnb-{name}",
+            "paper-G",
+            dtype,
+            theta,
+            g[:2],
+            [data, data],
+            set=base,
+            flags=["estimate", *flags],
+            note=note,
+            report=report,
+            most=1024,
+        )

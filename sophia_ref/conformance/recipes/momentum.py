@@ -21,35 +21,74 @@ def _momentum(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
     still = np.concatenate([g[:1], np.zeros((4, 6))])
     unclipped = settings(profile, gamma=1.0, beta2=0.5, every=2)
     yield vector(
-        "zero-gradient", profile, dtype, theta, still, h, set=unclipped,
+        "zero-gradient",
+        profile,
+        dtype,
+        theta,
+        still,
+        h,
+        set=unclipped,
         flags=["adversarial", "momentum"],
         note="One gradient, then zeros: momentum goes on. Catches parameters that are skipped where their gradient is 0.",
     )
     yield vector(
-        "nothing-at-all", profile, dtype, theta, np.zeros((3, 6)), np.zeros((3, 6)), set=settings(profile, every=1),
+        "nothing-at-all",
+        profile,
+        dtype,
+        theta,
+        np.zeros((3, 6)),
+        np.zeros((3, 6)),
+        set=settings(profile, every=1),
         flags=["adversarial", "momentum"],
         note="No gradient, no curvature: 0 / eps is 0 and only the decay acts. Catches 0 / 0 and a sign of 0 that is not 0.",
     )
     yield vector(
-        "gradient-flips", profile, dtype, theta, g[:1] * np.array([1, -1, 1, -1, 1, -1])[:, None], h, set=unclipped,
+        "gradient-flips",
+        profile,
+        dtype,
+        theta,
+        g[:1] * np.array([1, -1, 1, -1, 1, -1])[:, None],
+        h,
+        set=unclipped,
         flags=["adversarial", "momentum"],
         note="A gradient that changes its sign at every step: catches the sign of g in place of that of m, and Nesterov.",
     )
     yield vector(
-        "beta1-zero", profile, dtype, theta, g[:3], h[:3], set=unclipped | {"beta1": 0.0},
+        "beta1-zero",
+        profile,
+        dtype,
+        theta,
+        g[:3],
+        h[:3],
+        set=unclipped | {"beta1": 0.0},
         flags=["momentum"],
         note="No momentum: m is the gradient.",
     )
     yield vector(
-        "betas-apart", profile, dtype, theta, g[:5], h[:5], set=settings(profile, gamma=1.0, beta1=0.25, beta2=0.875, every=1),
+        "betas-apart",
+        profile,
+        dtype,
+        theta,
+        g[:5],
+        h[:5],
+        set=settings(profile, gamma=1.0, beta1=0.25, beta2=0.875, every=1),
         flags=["adversarial", "momentum"],
         note="betas far apart from each other: catches beta1 and beta2 in each other's place, and momentum applied twice.",
     )
     yield vector(
-        "momentum-injected", profile, dtype, theta, g[:2], h[:2], t=3, m=4 * g[3], h=h[3], set=settings(profile, gamma=1.0),
+        "momentum-injected",
+        profile,
+        dtype,
+        theta,
+        g[:2],
+        h[:2],
+        t=3,
+        m=4 * g[3],
+        h=h[3],
+        set=settings(profile, gamma=1.0),
         flags=["momentum"],
         note="A state of three steps ago with momentum against the gradient.",
-    )  # fmt: skip
+    )
 
 
 def _clip(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
@@ -60,27 +99,55 @@ def _clip(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
     up, down = float(np.nextafter(one, 2 * one)), float(np.nextafter(one, 0 * one))
     m = half * np.array([1.0, up, down, -1.0, -up, -down])
     yield vector(
-        "clip-at-the-limit", profile, dtype, theta, [m], [np.zeros(6)], m=m, h=np.full(6, _unit(profile, exact)) / _kept(profile),
-        set=exact, flags=["adversarial", "clip", "exact"],
+        "clip-at-the-limit",
+        profile,
+        dtype,
+        theta,
+        [m],
+        [np.zeros(6)],
+        m=m,
+        h=np.full(6, _unit(profile, exact)) / _kept(profile),
+        set=exact,
+        flags=["adversarial", "clip", "exact"],
         note="Ratios of exactly 1 and one unit in the last place to either side, of both signs: catches a limit that is "
         "off, a clip from one side, and a mask that counts equality.",
     )
     g, h = draws(f"{profile} wide", 4, 8) * 2.0 ** np.arange(-4, 4), np.full((4, 8), 2.0)
     wide = settings(profile, gamma=0.5, beta2=0.5, every=1)
     yield vector(
-        "ratios-on-all-scales", profile, dtype, draws("theta", 8), g, h, set=wide,
+        "ratios-on-all-scales",
+        profile,
+        dtype,
+        draws("theta", 8),
+        g,
+        h,
+        set=wide,
         flags=["clip"],
         note="Ratios from far below the limit to far above it.",
     )
     one_sided = np.abs(g) * np.where(np.arange(8) % 2, 1, -1)
     yield vector(
-        "clip-both-sides", profile, dtype, draws("theta", 8), 16 * one_sided, h, set=wide,
+        "clip-both-sides",
+        profile,
+        dtype,
+        draws("theta", 8),
+        16 * one_sided,
+        h,
+        set=wide,
         flags=["adversarial", "clip"],
         note="Large ratios of lasting sign, half of them negative: catches a clip that is not symmetric.",
     )
-    overflowing = np.array([[1e30, -1e30, 1e-30, -1e-30]]) if dtype == "float32" else np.array([[1e300, -1e300, 1e-300, -1e-300]])
+    overflowing = (
+        np.array([[1e30, -1e30, 1e-30, -1e-30]]) if dtype == "float32" else np.array([[1e300, -1e300, 1e-300, -1e-300]])
+    )
     yield vector(
-        "ratio-overflows", profile, dtype, draws("theta", 4), overflowing, np.zeros((1, 4)), set=settings(profile, every=1),
+        "ratio-overflows",
+        profile,
+        dtype,
+        draws("theta", 4),
+        overflowing,
+        np.zeros((1, 4)),
+        set=settings(profile, every=1),
         flags=["adversarial", "clip", "range"],
         note="m / eps overflows to infinity, which the clip brings back to 1; catches inf * 0 and NaN.",
     )
@@ -88,13 +155,20 @@ def _clip(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
         return
     for clip, name in ((0.5, "half"), (2.0, "two"), (np.inf, "off")):
         yield vector(
-            f"clip-{name}", profile, dtype, draws("theta", 8), g, h, set=wide | {"clip": clip},
+            f"clip-{name}",
+            profile,
+            dtype,
+            draws("theta", 8),
+            g,
+            h,
+            set=wide | {"clip": clip},
             flags=["clip"],
-            note="Another limit than 1" + (": none at all." if clip == np.inf else ", which bounds the update and not the step lr * update."),
-        )  # fmt: skip
+            note="Another limit than 1"
+            + (": none at all." if clip == np.inf else ", which bounds the update and not the step lr * update."),
+        )
 
 
-def _unit(profile: str, exact: dict[str, Any]) -> float:
+def _unit(profile: str, exact: dict[str, float]) -> float:
     """The h for which gamma h (rho bs h) is one; official adds 1e-15, which vanishes beside one in float32 only."""
     return 1 / (exact["rho"] * exact["bs"]) if profile == "official-G" else 1 / exact["gamma"]
 

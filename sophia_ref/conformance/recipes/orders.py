@@ -1,10 +1,10 @@
 """The same steps in other orders of evaluation, each as good as the reference's: how far apart they are is what a
 vector must allow.
 
-    m            β m + (1-β) g,  m + (1-β) (g - m),  or either with one rounding, as fused multiply-adds have it
-    θ            decayed first, decayed by the factor 1 - η λ, or with η (u + λ θ); the last product fused or not
+    m            β m + (1-β) g,  m + (1-β) (g - m),  or rounded once, as in a kernel with wider numbers
+    θ            decayed first, decayed by the factor 1 - η λ, or with η (u + λ θ); or all of it rounded once
     m / d        or m times 1 / d
-    1 - βᵗ       in double precision, or in that of the arrays
+    1 - βᵗ       in double precision, in that of the arrays, or rounded once
     Sophia       in its first form, η/γ clip(m / max(h, ε/γ), γ)
     Adam         with the corrections moved into the rate and the root, as PyTorch has it
     estimates    softmax with or without its logarithm, sums from either end
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Order:
     decay: str = "first"  # or "factor", "added"
     last: str = "rounded"  # or "fused"
     divide: str = "quotient"  # or "reciprocal"
-    powers: str = "double"  # or "single"
+    powers: str = "double"  # or "single", "exact"
     form: str = "second"  # or "first"; of Adam "torch"
     estimate: str = "rounded"  # or "softmax", "logarithm", "backwards"
     exact: bool = False
@@ -65,7 +65,7 @@ def orders(case: Case) -> Iterator[Order]:
         ("first", "factor", "added"),
         ("rounded", "fused"),
         ("quotient", "reciprocal") if sophia else ("quotient",),
-        ("double", "single") if corrected else ("double",),
+        ("double", "single", "exact") if corrected else ("double",),
         forms if sophia else ("second", "torch") if corrected else ("second",),
         estimates,
     ):
@@ -98,14 +98,20 @@ class _Arithmetic:
         if self.order.average == "difference" and difference and not self.exact:
             return old + rest * (new - old)
         if self.order.average == "fused" and not self.exact:
-            first = (np.asarray(rest, self.dtype) * new).astype(self.dtype)
-            return self.fused(np.full_like(old, b), old, first)
+            return self.once(lambda x, y: Fraction(beta) * x + Fraction(1 - beta) * y, old, new)
         return b * old + rest * new
 
-    def fused(self, a: Array, b: Array, c: Array) -> Array:
-        """a b + c, rounded once."""
-        flat = [_once(*xyz) for xyz in zip(np.ravel(a), np.ravel(b), np.ravel(c), strict=True)]
-        return np.array(flat, np.float64).astype(self.dtype).reshape(np.shape(a))
+    def once(self, f: Any, *arrays: Array) -> Array:
+        """f of each coordinate in exact numbers, rounded once; in floats where one is not finite."""
+        found = np.empty(np.size(arrays[0]))
+        for i, numbers in enumerate(zip(*map(np.ravel, arrays), strict=True)):
+            numbers = tuple(map(float, numbers))
+            try:
+                exact = f(*map(Fraction, numbers)) if all(map(isfinite, numbers)) else 0
+                found[i] = float(exact) if exact else f(*numbers)  # a zero keeps its sign
+            except OverflowError:
+                found[i] = inf if exact > 0 else -inf
+        return found.astype(self.dtype).reshape(np.shape(arrays[0]))
 
     def divide(self, a: Array, b: Array) -> Array:
         if self.order.divide == "reciprocal" and not self.exact:
@@ -113,25 +119,25 @@ class _Arithmetic:
             return np.where(np.isfinite(quotient), quotient, a / b)
         return a / b
 
-    def move(self, theta: Array, rate: float, update: Array, decay: Array, scale: float = 1.0) -> Array:
-        """theta - rate (scale update + decay theta), decayed in the order that is asked for."""
-        rate, scale, order = self.number(rate), self.number(scale), self.order
-        if scale != 1:
-            update = scale * update
-        if self.exact or order.decay == "first":
+    def move(self, theta: Array, rate: float, update: Array, decay: Array) -> Array:
+        """theta - rate (update + decay theta), decayed in the order that is asked for."""
+        if self.order.last == "fused" and not self.exact:
+            return self.once(lambda x, u, d: x - Fraction(rate) * d * x - Fraction(rate) * u, theta, update, decay)
+        rate = self.number(rate)
+        if self.exact or self.order.decay == "first":
             theta = theta - rate * decay * theta
-        elif order.decay == "factor":
+        elif self.order.decay == "factor":
             theta = theta * (1 - rate * decay)
         else:
             return theta - np.asarray(rate, self.dtype) * (update + decay * theta)
-        if order.last == "fused" and not self.exact:
-            return self.fused(np.full_like(theta, -rate), update, theta)
         return theta - rate * update
 
     def correction(self, beta: float, t: int) -> Any:
         """1 - β^t."""
         if self.exact:
             return 1 - Fraction(beta) ** t
+        if self.order.powers == "exact":
+            return float(1 - Fraction(beta) ** t)
         if self.order.powers == "single":
             return self.dtype.type(1) - self.dtype.type(beta) ** self.dtype.type(t)
         return 1 - beta**t
@@ -141,17 +147,6 @@ def _fractions(x: Array) -> Array:
     flat = np.empty(np.size(x), object)
     flat[:] = [Fraction(v) if isfinite(v) else v for v in map(float, np.ravel(x))]
     return flat.reshape(np.shape(x))
-
-
-def _once(a: Any, b: Any, c: Any) -> float:
-    a, b, c = float(a), float(b), float(c)
-    if not np.isfinite([a, b, c]).all():
-        return a * b + c
-    exact = Fraction(a) * Fraction(b) + Fraction(c)
-    try:
-        return float(exact) if exact else a * b + c  # a zero keeps its sign
-    except OverflowError:
-        return float("inf") if exact > 0 else float("-inf")
 
 
 def _start(case: Case, arithmetic: _Arithmetic) -> tuple[Array, Array, Array, Array]:
@@ -196,7 +191,9 @@ def _sophia(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
     return found
 
 
-def _clipped(m: Array, h: Array, gamma: Any, clip: Any, eps: Any, knobs: Knobs, arithmetic: _Arithmetic) -> dict[str, Array]:
+def _clipped(
+    m: Array, h: Array, gamma: Any, clip: Any, eps: Any, knobs: Knobs, arithmetic: _Arithmetic
+) -> dict[str, Array]:
     scaled = gamma * h
     denominator = scaled + eps if knobs.denominator == "add" else np.maximum(scaled, arithmetic.array(eps))
     ratio = arithmetic.divide(m, denominator)
@@ -269,7 +266,10 @@ def estimate(step: Any, theta: Array, arithmetic: _Arithmetic) -> Array:
         g = arithmetic.array(step.sampled_grad)
         return g * g
     if step.hutchinson is not None:
-        found = [arithmetic.array(u) * _product(arithmetic.array(A), arithmetic.array(u), arithmetic) for A, u in step.hutchinson]
+        found = [
+            arithmetic.array(u) * _product(arithmetic.array(A), arithmetic.array(u), arithmetic)
+            for A, u in step.hutchinson
+        ]
         return (sum(found[1:], found[0]) / len(found)).reshape(theta.shape)
     if arithmetic.exact:
         return np.full(theta.shape, float("nan"))  # a softmax has no exact value
@@ -297,7 +297,11 @@ def gnb_in_floats(gnb: dict[str, Any], theta: Array, estimate: str) -> Array:
     else:
         shifted = outputs - outputs.max(-1, keepdims=True)
         e = np.exp(shifted)
-        p = np.exp(shifted - np.log(e.sum(-1, keepdims=True))) if estimate == "logarithm" else e / e.sum(-1, keepdims=True)
+        p = (
+            np.exp(shifted - np.log(e.sum(-1, keepdims=True)))
+            if estimate == "logarithm"
+            else e / e.sum(-1, keepdims=True)
+        )
         slope = p - np.eye(W.shape[1], dtype=dtype)[labels.astype(int)]
     slope, B = slope * mask[:, None], int(mask.sum())
     if estimate == "logarithm":  # squares the sum and divides once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -23,8 +23,8 @@ HESSIANS = ("paper-H", "optax-H", "Levanter-H")  # whose estimates may be negati
 # Profiles with all vectors in both precisions; those of other implementations have most in float32 alone.
 BOTH = ("paper-H", "paper-G", "Adam", "AdamW", "Lion")
 
-# A vector that must allow more ulps than this says little, and wants other inputs. Only theta and what is remembered count:
-# intermediates may be far off in float32, where 1 - beta^t has lost its digits, and theta hardly at all.
+# A vector that must allow more ulps than this says little, and wants other inputs. Only theta and what is remembered
+# count: intermediates may be far off in float32, where 1 - beta^t has lost its digits, and theta hardly at all.
 MOST = 64
 
 # Published settings, but for every = 4, and lr = 0.01 and weight_decay = 0.1 for all. EXACT: powers of two, so that what
@@ -43,7 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 _DYADIC = dict(lr=0.25, beta1=0.5, beta2=0.5, weight_decay=0.5)
 _DYADIC_SOPHIA = dict(_DYADIC, gamma=0.5, clip=1.0, eps=2.0**-10, every=2)
 EXACT: dict[str, dict[str, Any]] = {
-    **{profile: _DYADIC_SOPHIA for profile in ("paper-H", "paper-G", "optax-H", "Levanter-H")},
+    **dict.fromkeys(("paper-H", "paper-G", "optax-H", "Levanter-H"), _DYADIC_SOPHIA),
     "official-G": dict(_DYADIC, rho=0.125, bs=4.0, every=2),
     "Adam": dict(lr=0.25, beta1=0.5, beta2=0.5, eps=2.0**-10),
     "AdamW": dict(_DYADIC, eps=2.0**-10),
@@ -83,8 +83,8 @@ def vector(
     profile: str,
     dtype: str,
     theta: Array,
-    gradients: Sequence[Array],
-    estimates: Sequence[Any] = (),
+    gradients: Array,
+    estimates: Any = (),
     *,
     note: str,
     flags: Iterable[str] = (),
@@ -159,7 +159,10 @@ def realize(case: Case, free: Mapping[str, Array], most: int) -> dict[str, Any]:
     `most` ulps: such a vector would let too much pass."""
     expected = reference(case)
     shown = [
-        {name: encode_array(np.ma.masked_array(x, free.get(name, False)), case.theta.shape) for name, x in fields.items()}
+        {
+            name: encode_array(np.ma.masked_array(x, free.get(name, False)), case.theta.shape)
+            for name, x in fields.items()
+        }
         for fields in expected
     ]
     return {"expected": shown, "tolerance": _tolerances(case, expected, free, most)}
@@ -182,12 +185,20 @@ def _tolerances(case: Case, expected: list[dict[str, Array]], free: Mapping[str,
                 worst[name] = max(worst[name], off[~free.get(name, np.zeros(x.shape, bool))].max(initial=0))
     tolerance = {}
     for name, off in worst.items():
-        if off == 0 and all(_same(fields[name], e[name]) for fields, e in zip(expected, exact, strict=True) if name in fields):
+        if off == 0 and all(
+            _same(fields[name], e[name]) for fields, e in zip(expected, exact, strict=True) if name in fields
+        ):
             tolerance[name] = {"ulps": 0, "reason": f"exact: no operation rounds in {case.dtype}"}
             continue
         allowed = max(2, 2 * int(np.ceil(off))) if np.isfinite(off) else off
-        if (name == "clipped" and off) or (name in ("theta", "m", "h", "v") and allowed > most) or not np.isfinite(allowed):
-            raise ValueError(f"{case.id}: {name}: correct orders of evaluation are {off} ulps apart; choose other inputs")
+        if (
+            (name == "clipped" and off)
+            or (name in ("theta", "m", "h", "v") and allowed > most)
+            or not np.isfinite(allowed)
+        ):
+            raise ValueError(
+                f"{case.id}: {name}: correct orders of evaluation are {off} ulps apart; choose other inputs"
+            )
         reason = f"{count} orders of evaluation are up to {int(np.ceil(off))} ulps from the reference; twice that, at least 2"
         tolerance[name] = {"ulps": allowed if name != "clipped" else 0, "reason": reason}
     return tolerance
@@ -202,7 +213,12 @@ def _same(x: Array, exact: Array) -> bool:
 def reference(case: Case) -> list[dict[str, Array]]:
     """The fields of each step as the reference computes them: its optimizers where they take the input, which is finite,
     else their rule."""
-    if any(not np.isfinite(x).all() for step in case.steps for x in (step.g, step.h_hat, step.sampled_grad) if x is not None):
+    if any(
+        not np.isfinite(x).all()
+        for step in case.steps
+        for x in (step.g, step.h_hat, step.sampled_grad)
+        if x is not None
+    ):
         return evaluate(case, Order())
     opt = _optimizer(case)
     theta, found = case.theta, []
@@ -235,7 +251,9 @@ def _optimizer(case: Case) -> Any:
     if case.profile in KNOBS and not case.profile.startswith("paper"):
         dialect = DIALECTS[{"official-G": "official", "optax-H": "optax", "Levanter-H": "levanter"}[case.profile]]
         return dialect.optimizer(**{dialect.own(name): value for name, value in set.items()})
-    return {"paper-H": sr.SophiaH, "paper-G": sr.SophiaG, "Adam": sr.Adam, "AdamW": sr.AdamW, "Lion": sr.Lion}[case.profile](**set)
+    return {"paper-H": sr.SophiaH, "paper-G": sr.SophiaG, "Adam": sr.Adam, "AdamW": sr.AdamW, "Lion": sr.Lion}[
+        case.profile
+    ](**set)
 
 
 def _h_hat(step: Any, theta: Array, case: Case) -> Array:

@@ -16,56 +16,114 @@ def vectors() -> Iterator[dict[str, Any]]:
     for profile, dtype in pairs(("Adam", "AdamW", "Lion")):
         g, theta = draws(f"{profile} resume", 5, 4), draws("theta", 4)
         yield vector(
-            "resume", profile, dtype, theta, g, set=SETTINGS[profile], resume_after=2,
+            "resume",
+            profile,
+            dtype,
+            theta,
+            g,
+            set=SETTINGS[profile],
+            resume_after=2,
             flags=["adversarial", "resume"],
             note="Saved and loaded after two steps: catches a step count, a moment or a precision that is lost.",
             report="https://github.com/tenstorrent/tt-metal/issues/53212",
-        )  # fmt: skip
+        )
 
 
 def _refresh(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
     g, theta, h = draws(f"{profile} refresh", 26, 3), draws("theta", 3), 4 + np.abs(draws(f"{profile} h", 26, 3))
     base = settings(profile, gamma=1.0, beta2=0.5)
     yield vector(
-        "every-1", profile, dtype, theta, g[:4], h[:4], set=base | {"every": 1},
+        "every-1",
+        profile,
+        dtype,
+        theta,
+        g[:4],
+        h[:4],
+        set=base | {"every": 1},
         flags=["adversarial", "refresh"],
         note="k = 1: t mod k == 1, read literally, never holds.",
     )
     yield vector(
-        "every-2", profile, dtype, theta, g[:6], h[:6], set=base | {"every": 2},
+        "every-2",
+        profile,
+        dtype,
+        theta,
+        g[:6],
+        h[:6],
+        set=base | {"every": 2},
         flags=["refresh"],
         note="k = 2, the smallest interval in which a wrong phase shows.",
     )
     yield vector(
-        "interval-beyond-the-end", profile, dtype, theta, g[:5], h[:5], set=base | {"every": 50},
+        "interval-beyond-the-end",
+        profile,
+        dtype,
+        theta,
+        g[:5],
+        h[:5],
+        set=base | {"every": 50},
         flags=["adversarial", "refresh"],
         note="k larger than the number of steps: one estimate, or none.",
         report="https://github.com/Liuhong99/Sophia/issues/44",
     )
     yield vector(
-        "around-an-estimate", profile, dtype, theta, g[:4], h[:4], t=3, m=g[5], h=h[5], set=base | {"every": 5},
+        "around-an-estimate",
+        profile,
+        dtype,
+        theta,
+        g[:4],
+        h[:4],
+        t=3,
+        m=g[5],
+        h=h[5],
+        set=base | {"every": 5},
         flags=["adversarial", "refresh"],
         note="Steps k - 1, k, k + 1, k + 2 from a given state: an estimate before step k + 1, after it, after step k, or "
         "used one step late all leave different numbers.",
         report="https://github.com/Liuhong99/Sophia/issues/22",
     )
     yield vector(
-        "three-intervals", profile, dtype, theta, g, h, set=base | {"every": 10},
+        "three-intervals",
+        profile,
+        dtype,
+        theta,
+        g,
+        h,
+        set=base | {"every": 10},
         flags=["refresh"],
         note="The published interval of 10 over 26 steps: estimates at 1, 11, 21, or where a dialect has them.",
     )
     strange = h[:8].copy()
     strange[np.arange(8) % 4 != 0] *= -100
     yield vector(
-        "offered-too-often", profile, dtype, theta, g[:8], strange, set=base | {"every": 4}, offer_all=True,
+        "offered-too-often",
+        profile,
+        dtype,
+        theta,
+        g[:8],
+        strange,
+        set=base | {"every": 4},
+        offer_all=True,
         flags=["adversarial", "refresh"],
         note="An estimate is offered in every step and those that are not due are nonsense: they must not be taken.",
     )
-    for after, name in ((2, "inside-an-interval"), (3, "before-an-estimate"), (4, "after-an-interval"), (5, "after-an-estimate")):
+    for after, name in (
+        (2, "inside-an-interval"),
+        (3, "before-an-estimate"),
+        (4, "after-an-interval"),
+        (5, "after-an-estimate"),
+    ):
         yield vector(
-            f"resume-{name}", profile, dtype, theta, g[:9], h[:9], set=base | {"every": 4}, resume_after=after,
+            f"resume-{name}",
+            profile,
+            dtype,
+            theta,
+            g[:9],
+            h[:9],
+            set=base | {"every": 4},
+            resume_after=after,
             flags=["adversarial", "resume"],
             note=f"k = 4, saved and loaded after step {after}: the schedule goes on where it was. Catches a counter that "
             f"begins anew, and an m, an h or a held estimate that is lost.",
             report="https://github.com/tenstorrent/tt-metal/issues/53212",
-        )  # fmt: skip
+        )

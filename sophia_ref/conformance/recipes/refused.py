@@ -42,7 +42,9 @@ def vectors() -> Iterator[dict[str, Any]]:
             if setting in SETTINGS[profile]:
                 for name, value in values.items():
                     note = f"{setting} must be {_RANGES[setting]}."
-                    yield _refused(f"{setting.replace('_', '-')}-{name}", profile, theta, g, h, note, set={setting: value})
+                    yield _refused(
+                        f"{setting.replace('_', '-')}-{name}", profile, theta, g, h, note, set={setting: value}
+                    )
         for name, dtype in (("integer", "int64"), ("complex", "complex128")):
             note = f"theta must be floating point; {dtype} would be rounded, or ordered, by accident."
             yield _refused(f"theta-{name}", profile, np.round(theta), np.round(g), np.round(h), note, dtype=dtype)
@@ -53,7 +55,14 @@ def vectors() -> Iterator[dict[str, Any]]:
 
 
 def _sophia(theta: Any, g: Any, h: Any) -> Iterator[dict[str, Any]]:
-    yield _refused("theta-0-d", "paper-H", np.array(1.5), [np.array(0.5)], [np.array(8.0)], "theta must have an axis: (1,) does for a single number.")
+    yield _refused(
+        "theta-0-d",
+        "paper-H",
+        np.array(1.5),
+        [np.array(0.5)],
+        [np.array(8.0)],
+        "theta must have an axis: (1,) does for a single number.",
+    )
     note = "gamma h is compared with an eps that is 0 in float32, so that 0 / 0 comes back."
     yield _refused("eps-vanishes", "paper-H", theta, g, 0 * h, note, set={"eps": 1e-60})
     for name, shape in (("column", (4, 1)), ("one", (1,))):
@@ -63,7 +72,9 @@ def _sophia(theta: Any, g: Any, h: Any) -> Iterator[dict[str, Any]]:
         yield _refused(f"curvature-{name}", "paper-H", theta, g, [np.ones(shape)], note)
     yield _refused("curvature-longer", "paper-H", theta, g, [np.ones(5)], "The estimate must have theta's shape.")
     yield _refused("curvature-missing", "paper-H", theta, g, [], "Step 1 needs an estimate, and none is offered.")
-    plain = _refused("gradient-float64", "paper-H", theta, g, h, "A float64 gradient would turn a float32 theta into float64.")
+    plain = _refused(
+        "gradient-float64", "paper-H", theta, g, h, "A float64 gradient would turn a float32 theta into float64."
+    )
     plain["steps"][0]["g"] = encode_array(g[0])
     yield plain
     plain = _refused("curvature-float64", "paper-H", theta, g, h, "A float64 estimate would turn h into float64.")
@@ -71,10 +82,14 @@ def _sophia(theta: Any, g: Any, h: Any) -> Iterator[dict[str, Any]]:
     yield plain
     for setting in ("lr", "gamma", "weight_decay"):
         name = f"{setting.replace('_', '-')}-infinite"
-        yield _refused(name, "paper-H", theta, g, h, f"{setting} must be {_RANGES[setting]}.", set={setting: float("inf")})
+        yield _refused(
+            name, "paper-H", theta, g, h, f"{setting} must be {_RANGES[setting]}.", set={setting: float("inf")}
+        )
     for setting in ("gamma", "every"):
         value = {"gamma": 0.0, "every": 0}[setting]
-        yield _refused(f"{setting}-zero", "paper-G", theta, g, h, f"{setting} must be {_RANGES[setting]}.", set={setting: value})
+        yield _refused(
+            f"{setting}-zero", "paper-G", theta, g, h, f"{setting} must be {_RANGES[setting]}.", set={setting: value}
+        )
 
 
 def _estimates(g: Any) -> Iterator[dict[str, Any]]:
@@ -85,23 +100,51 @@ def _estimates(g: Any) -> Iterator[dict[str, Any]]:
     ):
         yield _refused(f"probe-{name}", "paper-H", theta, g, [[(A, u)]], note)
     x, labels = draws("inputs", 4, 2).astype("float32"), np.array([0, 1, 0, 1])
-    good = {"x": x, "labels": labels, "true_labels": labels, "mask": np.ones(4, bool), "micro_batches": [4], "likelihood": "categorical"}
+    good = {
+        "x": x,
+        "labels": labels,
+        "true_labels": labels,
+        "mask": np.ones(4, bool),
+        "micro_batches": [4],
+        "likelihood": "categorical",
+    }
     for name, changes, note in (
         ("mask-empty", {"mask": np.zeros(4, bool)}, "All rows are masked: there is nothing to average, and B is 0."),
         ("label-too-large", {"labels": np.array([0, 1, 2, 1])}, "There are two classes, 0 and 1."),
-        ("label-negative", {"labels": np.array([0, -1, 0, 1])}, "A label of -1 would count from the end; rows are left out by the mask."),
+        (
+            "label-negative",
+            {"labels": np.array([0, -1, 0, 1])},
+            "A label of -1 would count from the end; rows are left out by the mask.",
+        ),
         ("labels-too-few", {"labels": labels[:3]}, "Four rows need four labels."),
         ("mask-too-short", {"mask": np.ones(3, bool)}, "Four rows need a mask of four."),
-    ):  # fmt: skip
+    ):
         yield _refused(f"gnb-{name}", "paper-G", theta, g, [good | changes], note)
 
 
 def _refused(
-    name: str, profile: str, theta: Any, gradients: Any, estimates: Any, note: str, set: Any = None, dtype: str = "float32"
+    name: str,
+    profile: str,
+    theta: Any,
+    gradients: Any,
+    estimates: Any,
+    note: str,
+    set: Any = None,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     flags = ["refused"] + ["estimate"] * (len(estimates) > 0 and isinstance(estimates[0], list | dict))
     every = {"every": 1} if "every" in SETTINGS[profile] else {}
     known = SETTINGS[profile] | every | (set or {})
     return vector(
-        f"refused-{name}", profile, dtype, theta, gradients, estimates, note=note, flags=flags, verdict="invalid", set=known, offer_all=True
-    )  # fmt: skip
+        f"refused-{name}",
+        profile,
+        dtype,
+        theta,
+        gradients,
+        estimates,
+        note=note,
+        flags=flags,
+        verdict="invalid",
+        set=known,
+        offer_all=True,
+    )
