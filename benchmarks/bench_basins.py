@@ -19,7 +19,7 @@ from tqdm import tqdm  # noqa: E402
 import sophia_ref as sr  # noqa: E402
 from sophia_ref.basins import basins, grid_of_starts, percent, reach  # noqa: E402
 from sophia_ref.commands.arguments import RACERS  # noqa: E402
-from sophia_ref.commands.race import toy  # noqa: E402
+from sophia_ref.settings import toy  # noqa: E402
 from toy_problems.landscapes import REGISTRY  # noqa: E402
 
 PROBLEMS = ["sophia_fig2", "himmelblau", "rosenbrock", "rastrigin", "ackley"]

@@ -8,7 +8,10 @@ sign momentum. Here gamma = lr, so that an unclipped step is Newton's by coordin
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from sophia_ref.curvature import exact_diagonal, gnb, hutchinson, on_part
 from sophia_ref.optimizers import (
@@ -29,6 +32,7 @@ from sophia_ref.optimizers import (
     SophiaG,
     SophiaH,
 )
+from sophia_ref.oracle import Oracle
 
 OPTIMIZERS = {
     "sophia": "clipped momentum over the exact Hessian diagonal",
@@ -69,6 +73,35 @@ TOYS: dict[str, Callable[[float, float], Optimizer]] = {
     "saddle-free": lambda size, curvature: SaddleFreeNewton(1.0),
     "clipped-newton": lambda size, curvature: ClippedNewton(1.0, rho=0.1 * size),
 }
+
+
+def toy(landscape: Any, name: str, lr: float | None = None) -> Any:
+    """An optimizer with its toy settings for this landscape but for the learning rate, if one is given.
+
+    Sophia's gamma is that rate too, or an unclipped step would no longer be Newton's; it must be > 0.
+    """
+    opt = TOYS[name](*scale(landscape))
+    if lr is None:
+        return opt
+    return replace(opt, lr=lr, **({"gamma": lr} if hasattr(opt, "gamma") and lr > 0 else {}))
+
+
+def scale(landscape: Any) -> tuple[float, float]:
+    """What toy settings are made from: the shorter side of the landscape's domain, and its largest curvature."""
+    return min(high - low for low, high in landscape.domain), _curvature(landscape)
+
+
+def _curvature(landscape: Any) -> float:
+    """The largest |eigenvalue| of the Hessian at the start and the critical points, or where it all but vanishes there,
+    as on a monkey saddle, over the domain."""
+    x, y = np.meshgrid(*(np.linspace(low, high, 21) for low, high in landscape.domain))
+    points = np.concatenate([landscape.start[None], landscape.critical_points])
+    here, anywhere = (
+        float(np.abs(np.linalg.eigvalsh(Oracle(landscape, theta).hessian())).max())
+        for theta in (points, np.stack([x, y], axis=-1))
+    )
+    return here if here > 1e-3 * anywhere else anywhere
+
 
 # lr is the peak of a schedule: the best of a coarse grid for 300 to 1,000 steps of the 30k preset. The rest are the
 # papers' settings. Curvature is estimated on the shares of a batch that the Sophia paper takes: 240 of 480 sequences

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 import sophia_ref as sr
+from sophia_ref import settings
 from sophia_ref.cli import main
-from sophia_ref.commands import race
 from sophia_ref.settings import ESTIMATORS, LANGUAGE, OPTIMIZERS, TOYS
 from toy_problems import text
 from toy_problems.landscapes import REGISTRY
@@ -470,7 +470,7 @@ def test_the_curvature_is_that_of_the_whole_domain_where_it_all_but_vanishes_at_
         start=np.zeros(2),
         minima=np.zeros((1, 2)),
     )
-    assert race._curvature(pit) == pytest.approx(scale * expected)
+    assert settings._curvature(pit) == pytest.approx(scale * expected)
 
 
 # -- demo --------------------------------------------------------------------------------------------------------------

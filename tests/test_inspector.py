@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.commands.train import read_text
+from sophia_ref.commands.training import read_text
 from sophia_ref.settings import LANGUAGE, TOYS
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS, LanguageTask

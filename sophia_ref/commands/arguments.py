@@ -12,11 +12,11 @@ from typing import Any, NoReturn
 
 from sophia_ref import __version__
 from sophia_ref.commands import dialects
+from sophia_ref.commands.output import PICTURES, Say
 from sophia_ref.settings import LANGUAGE, TOYS
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS
 
-PICTURES = (".png", ".svg", ".pdf")
 RACERS = ["gd", "signgd", "adam", "newton", "sophia"]  # those of the paper's Figure 2
 
 RACE = """\
@@ -146,7 +146,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.Namespace:
+def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace, Say], int]]) -> argparse.Namespace:
     """The arguments, with `call` from calls by the command's name, and the command's own `parser` for errors.
 
     Raises SystemExit, as argparse does.

@@ -1,12 +1,14 @@
 """`sophia-ref dialects`: how implementations of Sophia differ, as tables of their knobs, and how far they drift."""
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from sophia_ref.commands.output import Say, picture
 from sophia_ref.conformance.dialects import DIALECTS, Dialect
-from sophia_ref.conformance.drift import STEPS, Drift
+from sophia_ref.conformance.drift import STEPS, Drift, drift
 from sophia_ref.conformance.estimators import ESTIMATORS
 from sophia_ref.report import text_table
 from toy_problems.landscapes import REGISTRY
@@ -23,6 +25,28 @@ which it is another by more than rounding. Settings are converted to mean the
 same as far as they can; start, batches, probes and labels are the same. Those
 that draw labels, and squares of gradients, are compared with Sophia-G, the
 others with Sophia-H."""
+
+
+def command(args: Namespace, say: Say) -> int:
+    if args.problem is None:
+        say(markdown() if args.markdown else text() + f"\n\n{REMARKS}", end="")
+        return 0
+    if args.markdown:
+        args.parser.error(f"argument --markdown: given with {args.problem!r}; expected no PROBLEM beside it")
+    path = picture(args, f"dialects_{args.problem}.png")
+    here, paper = problem(args.problem)
+    found, left_out = drift(here, paper, args.seed)
+    settings = ", ".join(f"{name} {value:.3g}" for name, value in paper.items())
+    title = f"{getattr(here, 'title', 'Softmax regression')}, {STEPS} steps"
+    say(f"{title}\nthe paper's settings: {settings}\n")
+    say(text_table(HEADER, [row(each) for each in found]) + "\n")
+    say(LEGEND + f"\nLeft out, as there are no labels to draw: {', '.join(left_out)}." * bool(left_out) + "\n")
+
+    from sophia_ref.plots import save
+    from sophia_ref.plots.dialects import drift_figure
+
+    say(f"wrote {save(drift_figure(found, title), path)}")
+    return 0
 
 
 def problem(name: str) -> tuple[Any, dict[str, float]]:

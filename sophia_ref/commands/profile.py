@@ -1,6 +1,14 @@
 """`sophia-ref profile`: the table of a training step, and how to read it."""
 
-from sophia_ref.profile import PASSES, Part, Profile
+from argparse import Namespace
+from dataclasses import replace
+
+from sophia_ref.commands.output import Say, picture
+from sophia_ref.commands.training import read_text
+from sophia_ref.profile import PASSES, Part, Profile, measure
+from sophia_ref.report import text_table
+from sophia_ref.settings import LANGUAGE
+from toy_problems.transformer import PRESETS, LanguageTask
 
 HEADER = ("", "", "    µs", "  step", "Mflop", "   MB", "floor", "share")
 LEGEND = """\
@@ -26,6 +34,29 @@ A share beyond 100% is an array found in cache, or a machine busy when its rates
 were measured. Not attributed: interruptions by other programs, less what it
 costs to watch.
 """
+
+
+def command(args: Namespace, say: Say) -> int:
+    model, opt = PRESETS[args.preset], LANGUAGE[args.optimizer]
+    if hasattr(opt, "layout"):
+        opt = replace(opt, layout=model.layout)
+    path = picture(args, "profile.png")
+    task = LanguageTask(model, read_text(None, None)[0], args.batch_size)
+    what = f"{args.optimizer}, a GPT of {model.size:,} parameters, {args.batch_size} x {model.context} tokens a step"
+    say(what)
+    result = measure(task, opt, progress=True)
+    say(
+        f"{result.flop_rate / 1e9:.3g} Gflop/s in products of large matrices, "
+        f"{result.byte_rate / 1e9:.3g} GB/s in a large copy\n"
+    )
+    say(text_table(HEADER, rows(result)) + "\n")
+    say(LEGEND)
+
+    from sophia_ref.plots import save
+    from sophia_ref.plots.profile import profile_figure
+
+    say(f"wrote {save(profile_figure(result, what), path)}")
+    return 0
 
 
 def rows(profile: Profile) -> list[tuple[str, ...]]:

@@ -1,20 +1,70 @@
 """`sophia-ref race`: optimizers on a landscape, and where they come to rest."""
 
+import shutil
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from sophia_ref.oracle import Oracle
+from sophia_ref.commands.arguments import not_one_of
+from sophia_ref.commands.output import Say, picture
+from sophia_ref.report import text_table
 from sophia_ref.run import Run, run
-from sophia_ref.settings import TOYS
+from sophia_ref.settings import toy
+from toy_problems.landscapes import REGISTRY
 
+FURTHEST = 10  # widths of the domain that a race may start away from it
 NEAR = 0.01  # how close to a critical point counts as there
 HEADER = ("", "lr", "steps", "cost", "end point", "loss", "where that is")
 LEGEND = f"""\
 steps, cost: to get within {NEAR:g} of that critical point and stay there, or all
 that were taken. Cost counts gradients; a Hessian-vector product is 3."""
+
+
+def command(args: Namespace, say: Say) -> int:
+    landscape, (names, rates) = started(args), racers(args)
+    if args.video and shutil.which("ffmpeg") is None:
+        args.parser.error("argument --video needs the program ffmpeg, which is not on the PATH; --animate does not")
+    path = picture(args, f"race_{args.problem}.png")
+
+    runs = race(landscape, names, rates, args.steps, args.seed, args.noise)
+    x, y = landscape.start
+    say(f"{landscape.title}, {args.steps} step{'s' * (args.steps > 1)} from ({x:g}, {y:g})\n")
+    say(text_table(HEADER, [row(landscape, name, run) for name, run in zip(names, runs, strict=True)]) + "\n")
+    say(LEGEND + "\n")
+
+    from sophia_ref import plots
+
+    say(f"wrote {plots.save(plots.race_figure(landscape, runs), path)}")
+    for suffix in [".gif"] * args.animate + [".mp4"] * args.video:
+        say(f"wrote {plots.animate(landscape, runs, path.with_suffix(suffix))}")
+    return 0
+
+
+def racers(args: Namespace) -> tuple[list[str], dict[str, float]]:
+    """Who races, each once, and the learning rates given."""
+    names, rates = list(dict.fromkeys(args.optimizers)), dict(args.lr)
+    for name in rates:
+        if name not in names:
+            args.parser.error(f"argument --lr: {not_one_of('in the race', name, names)}")
+    return names, rates
+
+
+def started(args: Namespace) -> Any:
+    """The landscape, from the start that was given."""
+    landscape = REGISTRY[args.problem]
+    if args.start is None:
+        return landscape
+    for axis, value, (low, high) in zip("xy", args.start, landscape.domain, strict=True):
+        reach = FURTHEST * (high - low)
+        if not low - reach <= value <= high + reach:
+            args.parser.error(
+                f"argument --start: {axis} = {value:g}; expected {low - reach:g} <= {axis} <= {high + reach:g}, "
+                f"within {FURTHEST} widths of the domain"
+            )
+    return replace(landscape, start=np.array(args.start))
 
 
 def race(
@@ -28,34 +78,6 @@ def race(
     """
     problem = landscape.noisy(noise**2) if noise else landscape
     return [run(problem, toy(landscape, name, rates.get(name)), steps, seed=seed) for name in names]
-
-
-def toy(landscape: Any, name: str, lr: float | None = None) -> Any:
-    """An optimizer with its toy settings for this landscape but for the learning rate, if one is given.
-
-    Sophia's gamma is that rate too, or an unclipped step would no longer be Newton's; it must be > 0.
-    """
-    opt = TOYS[name](*scale(landscape))
-    if lr is None:
-        return opt
-    return replace(opt, lr=lr, **({"gamma": lr} if hasattr(opt, "gamma") and lr > 0 else {}))
-
-
-def scale(landscape: Any) -> tuple[float, float]:
-    """What toy settings are made from: the shorter side of the landscape's domain, and its largest curvature."""
-    return min(high - low for low, high in landscape.domain), _curvature(landscape)
-
-
-def _curvature(landscape: Any) -> float:
-    """The largest |eigenvalue| of the Hessian at the start and the critical points, or where it all but vanishes there,
-    as on a monkey saddle, over the domain."""
-    x, y = np.meshgrid(*(np.linspace(low, high, 21) for low, high in landscape.domain))
-    points = np.concatenate([landscape.start[None], landscape.critical_points])
-    here, anywhere = (
-        float(np.abs(np.linalg.eigvalsh(Oracle(landscape, theta).hessian())).max())
-        for theta in (points, np.stack([x, y], axis=-1))
-    )
-    return here if here > 1e-3 * anywhere else anywhere
 
 
 def row(landscape: Any, name: str, run: Run) -> tuple[str, ...]:

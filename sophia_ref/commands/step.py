@@ -1,12 +1,19 @@
 """`sophia-ref step`: an optimizer on a landscape, one step at a time, at a prompt."""
 
+import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
-from sophia_ref.commands.race import toy
+from sophia_ref.commands.output import Say
+from sophia_ref.commands.race import started
 from sophia_ref.inspector import Inspector
+from sophia_ref.settings import toy
 
 SETTINGS = ("lr", "gamma", "beta1", "beta2", "clip", "every")  # that the command line may change
 HELP = """\
@@ -32,6 +39,46 @@ _PLAIN = {"ĥ": "h_hat", "·": "*", "²": "^2", "ᵀ": "^T", "√": "sqrt ", "Σ
 _PLAIN |= {"∞": "inf", "←": "<-", "→": "->", **{sub: str(n) for n, sub in enumerate("₀₁₂₃₄₅₆₇₈₉")}}
 _PLAIN |= {"β": "beta", "γ": "gamma", "δ": "delta", "ε": "eps", "η": "lr", "θ": "theta", "λ": "lambda", "ρ": "rho"}
 PLAIN = str.maketrans(_PLAIN)
+
+
+def command(args: Namespace, say: Say) -> int:
+    landscape = started(args)
+    try:
+        opt = optimizer(landscape, args.optimizer, {name: getattr(args, name) for name in SETTINGS})
+    except ValueError as error:
+        args.parser.error(str(error))
+    inspector = Inspector(landscape.noisy(args.noise**2) if args.noise else landscape, opt, seed=args.seed)
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    try:
+        plain = not "γ·ĥ ← √m\u0302".encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        plain = True
+    say(f"{landscape.title}; h lists what to type\n" if args.steps is None else f"{landscape.title}\n")
+    say(page(inspector, color, plain))
+    for line in _typed(inspector, say) if args.steps is None else repeat("n", args.steps):
+        if line.strip().lower() == "q":
+            break
+        answer = obey(inspector, line)
+        say("\n" + (answer or page(inspector, color, plain)))
+        if answer and args.steps is not None:
+            break  # it has diverged
+    return 0
+
+
+def _typed(inspector: Inspector, say: Say) -> Iterator[str]:
+    """The lines of standard input; at a terminal, with a prompt before each."""
+    if sys.stdin is None:  # closed
+        return
+    terminal = sys.stdin.isatty()
+    if terminal:
+        with suppress(ImportError):
+            import readline  # noqa: F401  gives input() arrow keys and a memory
+    while True:
+        try:
+            yield input(f"\nstep {inspector.t}> " if terminal else "")
+        except EOFError:
+            say(end="\n" * terminal)
+            return
 
 
 def optimizer(landscape: Any, name: str, changes: Mapping[str, Any]) -> Any:

@@ -1,220 +1,139 @@
-"""`sophia-ref train`: one optimizer on a language task, watched as it goes, and with everything saved to go on."""
+"""`sophia-ref train`: what is trained, where it is kept, and how it ended."""
 
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import shlex
+import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from textwrap import indent
+from typing import Any
 
 from sophia_ref import checkpoint
-from sophia_ref.commands.folder import SETTINGS, Row, line, load_log, save_log, save_picture
-from sophia_ref.guard import Guard
-from sophia_ref.optimizers import cosine
-from sophia_ref.optimizers.description import same
-from sophia_ref.oracle import Oracle
-from sophia_ref.run import run
-from sophia_ref.snapshot import STREAMS, Snapshot
-from toy_problems import text
-
-Array = Any
-LOOKS = 20  # how often the validation loss is measured unless asked otherwise
-PART = 8  # on how many batches
-SAMPLED = 4  # at every fourth of these looks the model writes something
-LINE = 36  # tokens, so that a line with losses before it fits 80 columns
-CHARACTERS = 2**24  # bytes of a file whose characters can be tokens: they take 16 bytes each on the way
-FIRST, SHARE = 5.0, 0.02  # seconds to the first picture; how much of the time may go into pictures
+from sophia_ref.commands.folder import (
+    LOG,
+    SETTINGS,
+    fingerprint,
+    load_settings,
+    new_folder,
+    save_picture,
+    save_settings,
+    sweep,
+)
+from sophia_ref.commands.output import Say, make_folder
+from sophia_ref.commands.training import LOOKS, judge, read_text, resumable, train
+from sophia_ref.settings import LANGUAGE
+from toy_problems.transformer import PRESETS, LanguageTask
 
 
-class Training(NamedTuple):
-    """theta (P,) after the last whole step, the rows of the log, and how it ended: done, interrupted, or with a step
-    that failed, which says why."""
-
-    theta: Array
-    rows: list[Row]
-    interrupted: bool = False
-    failure: str = ""
-
-
-class _Infinite(Exception):
-    """The loss is infinite; when anything is NaN, `run` itself stops."""
-
-
-@contextmanager
-def resumable(go_on: str) -> Iterator[None]:
-    """Within it, being told to end (SIGTERM) and losing the terminal (SIGHUP) raise KeyboardInterrupt as Ctrl-C does,
-    and whatever breaks a training off carries the note how to go on."""
-    with ExitStack() as stack:
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)  # Windows has no SIGHUP, and only the main thread may change signals
-            if number is not None and threading.current_thread() is threading.main_thread():
-                if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP, which stays so
-                    stack.callback(signal.signal, number, signal.signal(number, signal.default_int_handler))
+def command(args: Namespace, say: Say) -> int:
+    folder, known, resume = None, None, None
+    if args.resume is not None:
+        args, folder, known = _resumed(args)
         try:
-            yield
-        except (KeyboardInterrupt, OSError, MemoryError) as error:
-            error.add_note(go_on)
-            raise
+            resume = checkpoint.Checkpoints(folder, 1).latest()
+        except checkpoint.CheckpointError as error:
+            raise checkpoint.CheckpointError(f"{error}; remove that file to go on from the one before it") from None
+    task, opt, remark = _task(args)
+    name = repr(args.text) if args.text else "the Python language reference"
+    text = fingerprint(args.text)
+    if known not in (None, text):
+        args.parser.error(f"argument --text: {name} has {text}; expected {known}, as when the training began")
+    every = args.every or max(1, args.steps // LOOKS)
+    folder = folder or _folder(args)
+    settings = {
+        "text": args.text and str(Path(args.text).resolve()),
+        "tokens": f"{task.source.unit}s",
+        **{name: getattr(args, name) for name in ("optimizer", "preset", "steps", "batch_size", "seed")},
+        **{name: getattr(opt, name, None) for name in ("lr", "gamma", "weight_decay")},
+        "every": every,
+    }
+    sweep(folder)
+    save_settings(folder, settings, text)
+    go_on = f"to go on:\nsophia-ref train --resume {shlex.quote(folder.as_posix())}"
+    with resumable(go_on):
+        say(f"a GPT of {task.model.size:,} parameters on {name}" + f"\n{remark}" * bool(remark))
+        say(
+            f"{args.optimizer}, peak lr {opt.lr:g}, {args.steps} step{'s' * (args.steps > 1)} of {args.batch_size} x "
+            f"{task.context} {task.source.unit}s" + (f"; {resume.t} are done" if resume else "")
+        )
+        done = train(task, opt, args.steps, args.seed, every, folder, resume, say)
+        wrote = [folder / LOG]
+        if done.rows:
+            wrote.append(save_picture(done.rows, opt, task.source.unit, folder))
+        if not (done.interrupted or done.failure):
+            loss, written = judge(task, done.theta, args.seed)
+            say(f"\nvalidation loss {loss:.4f} nats a {task.source.unit} after {args.steps} steps")
+            say(f"a sample at temperature 0.8:\n\n{indent(written, '  ')}\n")
+        say("\n".join(f"wrote {path}" for path in wrote))
+    if done.interrupted:
+        say(f"sophia-ref: interrupted after {len(done.rows)} of {args.steps} steps; {go_on}", file=sys.stderr)
+        return 130
+    if done.failure:
+        last = checkpoint.Checkpoints(folder, 1).paths()[-1]
+        say(
+            f"sophia-ref: error: step {len(done.rows) + 1}: {done.failure}; a smaller --lr may help\n"
+            f"what there was before it: sophia-ref checkpoint show {shlex.quote(last.as_posix())}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
 
 
-def read_text(path: str | None, tokens: str | None) -> tuple[text.Text | text.Bytes, str]:
-    """A text with this kind of tokens, characters or bytes, and a remark. With None it is characters wherever the file
-    allows it, and the remark says why it does not.
-
-    Raises OSError or ValueError for a file that cannot be read like this.
-    """
-    if path is None:
-        return text.load(), ""
-    source = text.Bytes(path)
-    if tokens == "bytes":
-        return source, ""
-    try:
-        if source.size > CHARACTERS:
-            raise ValueError(f"path: {path!r} has {source.size:,} bytes; expected at most {CHARACTERS:,}")
-        return text.load(path), ""
-    except ValueError as error:
-        if tokens == "characters":
-            raise ValueError(f"{error}; --tokens bytes takes any file") from None
-        return source, f"tokens are bytes: {str(error).removeprefix('path: ')} for characters"
-
-
-def train(
-    task: Any,
-    opt: Any,
-    steps: int,
-    seed: int,
-    every: int,
-    folder: Path,
-    resume: Snapshot | None,
-    say: Callable[[str], None],
-) -> Training:
-    """Train under a progress bar, as the paper does: warm-up to the learning rate opt.lr (over a tenth of the steps
-    here) and a cosine down to a twentieth of it, gradients clipped to norm 1.
-
-    Every `every` steps it looks: measures the validation loss, says it, and saves log and checkpoint into the folder,
-    the picture too unless that was just now. Ctrl-C ends the training and not the program; before anything has been
-    saved it raises KeyboardInterrupt. Raises CheckpointError for a snapshot of another training and for a damaged log.
-    """
-    from tqdm.auto import tqdm
-
-    saved, lr = checkpoint.Checkpoints(folder, every), cosine(opt.lr, steps, warmup=steps // 10)
-    opt = replace(opt, lr=lr)
-    rows: list[Row] = []
-    if resume is not None:
-        if (resume.seed, resume.theta.shape) != (seed, (task.model.size,)) or not same(opt, resume.optimizer):
-            raise checkpoint.CheckpointError(f"{saved.paths()[-1]}: not of the training that its {SETTINGS} describes")
-        rows = load_log(folder, resume, lr)
-    lines = [line(row) for row in rows]
-    done, cost = (0, 0.0) if resume is None else (resume.t, resume.cost)
-    some = task.validation_batches[:: max(1, len(task.validation_batches) // PART)]
-    latest = next((row.validation_loss for row in reversed(rows) if not np.isnan(row.validation_loss)), np.nan)
-    picture_due = time.monotonic() + FIRST
-
-    def look(t: int, step: Any, oracle: Any) -> None:
-        nonlocal cost, latest, picture_due
-        cost += oracle.cost
-        loss, validation, unclipped = float(oracle.loss()), np.nan, np.nan
-        if np.isinf(loss):
-            raise _Infinite
-        looking = t in (1, steps) or t % every == 0
-        if looking:
-            validation = latest = task.validation_loss(step.theta, some)
-        if "clipped" in step.terms:
-            unclipped = 1 - float(step.terms["clipped"].mean())
-        rows.append(Row(t, loss, validation, lr(t), cost, unclipped))
-        lines.append(line(rows[-1]))
-
-        if not bar.disable:
-            rate = bar.format_dict["rate"]  # steps a second, lately
-            speed = tqdm.format_sizeof(rate * task.batch_size * task.context) if rate else "?"
-            share = "" if np.isnan(unclipped) else f", {unclipped:.0%} unclipped"
-            shown = f"loss {loss:.3f}, val {latest:.3f}, {speed} tok/s{share}"
-            bar.set_postfix_str(shown, refresh=False)
-        bar.update()
-        if not looking:
-            return
-        save_log(lines, folder)
-        written = ""
-        if t % every == 0 and t // every % SAMPLED == 0 and t < steps:
-            written = "  " + " ".join(_sample(task, step.theta, LINE, seed).split())
-        with bar.external_write_mode():
-            say(f"{t:{len(str(steps))}}  loss {loss:.3f}  validation {validation:.3f}{written}")
-        if (start := time.monotonic()) >= picture_due:
-            save_picture(rows, opt, task.source.unit, folder)
-            picture_due = time.monotonic() + (time.monotonic() - start) / SHARE
-
-    form = "{n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}"
-    interrupted = False
-    with tqdm(initial=done, total=steps, disable=None, dynamic_ncols=True, bar_format=form) as bar:
-        try:
-            ran = run(
-                task,
-                opt,
-                steps,
-                seed=seed,
-                trajectory=False,
-                clip_norm=1.0,
-                callback=look,
-                checkpoint=saved,
-                resume=resume,
+def _resumed(args: Namespace) -> tuple[Namespace, Path, str]:
+    """The arguments of the training to go on with, its folder, and the fingerprint of its text."""
+    folder = Path(args.resume)
+    for name, value in vars(args).items():
+        if name not in ("resume", "text") and value != args.parser.get_default(name):
+            args.parser.error(
+                f"argument --{name.replace('_', '-')}: {value}; expected none beside --resume, "
+                f"as a training goes on with the settings that it began with"
             )
-            if ran.diverged_at is None:
-                return Training(ran.theta, rows)
-        except KeyboardInterrupt:
-            if not saved.paths():
-                raise
-            interrupted = True
-        except _Infinite:
-            pass
-        finally:
-            save_log(lines, folder)
-    here = checkpoint.load(saved.paths()[-1])
-    return Training(here.theta, rows[: here.t], interrupted, "" if interrupted else _failure(task, here))
+    try:
+        typed, known = load_settings(folder)
+    except (OSError, ValueError) as error:
+        args.parser.error(f"argument --resume: {error}")
+    if args.text is not None:
+        typed.append(f"--text={args.text}")
+    return args.parser.parse_args(typed), folder, known
 
 
-def _failure(task: Any, here: Snapshot) -> str:
-    """What was not finite in the step after `here`, and in which tensor; of a loss, which has none, where the largest
-    weight is, as only large weights lead there. The step is taken once more to see it."""
-
-    def stream(name: str) -> np.random.Generator:
-        index = STREAMS.index(name)
-        return here.streams[index].generator(here.seed, index)
-
-    def oracle() -> Oracle:
-        return Oracle(task, here.theta, task.batch(stream("data")), stream("probes"))
-
-    def answers() -> Iterator[tuple[str, Array]]:
-        yield "gradient", asked.grad()
-        guard = Guard(oracle(), here.clip_norm, np.array(False))
-        yield "next value", here.optimizer.step(here.theta, here.state, guard).theta
-        if hasattr(here.optimizer, "estimator"):
-            yield "curvature", oracle().curvature(here.optimizer.estimator)
-
-    with np.errstate(all="ignore"):
-        asked = oracle()
-        if not np.isfinite(asked.loss()):
-            sizes = {tensor: np.abs(w).max() for tensor, w in task.model.layout.unpack(here.theta).items()}
-            largest = max(sizes, key=lambda tensor: sizes[tensor])
-            return f"the loss is {asked.loss()}; the largest weight, in {largest}, is {sizes[largest]:.3g}"
-        for what, array in answers():
-            for tensor, entries in task.model.layout.unpack(array).items():
-                if bad := np.count_nonzero(~np.isfinite(entries)):
-                    return f"the {what} of {tensor} is not finite in {bad} of {entries.size} entries"
-    return "what was not finite is finite when the step is taken again"
+def _task(args: Namespace) -> tuple[Any, Any, str]:
+    """What is trained, by which optimizer, and a remark about the text."""
+    opt = LANGUAGE[args.optimizer]
+    changes = {name: getattr(args, name) for name in ("lr", "gamma", "weight_decay") if getattr(args, name) is not None}
+    for name, value in changes.items():
+        if not hasattr(opt, name):
+            args.parser.error(
+                f"argument --{name.replace('_', '-')}: {value:g}; expected none, as {args.optimizer} has no {name}"
+            )
+    if args.text is None and args.tokens == "bytes":
+        args.parser.error("argument --tokens: bytes; expected a --text FILE with it")
+    try:
+        source, remark = read_text(args.text, args.tokens)
+    except (OSError, ValueError) as error:
+        args.parser.error(f"argument --text: {str(error).removeprefix('path: ')}")
+    model = replace(PRESETS[args.preset], vocab=source.vocab)
+    if len(source.validation) <= model.context:
+        length = len(source.train) + len(source.validation)
+        args.parser.error(
+            f"argument --text: {args.text!r} of {length} {source.unit}s; "
+            f"expected at least {10 * (model.context + 1)} for preset {args.preset}"
+        )
+    if hasattr(opt, "layout"):
+        changes["layout"] = model.layout
+    return LanguageTask(model, source, args.batch_size), replace(opt, **changes), remark
 
 
-def judge(task: Any, theta: Array, seed: int) -> tuple[float, str]:
-    """The validation loss on all held-out windows, and what the model writes."""
-    with np.errstate(all="ignore"):  # of weights that are all but infinite
-        return task.validation_loss(theta), _sample(task, theta, 300, seed)
-
-
-def _sample(task: Any, theta: Array, length: int, seed: int) -> str:
-    """How the model goes on after the first held-out window; a question mark for what a terminal may not show."""
-    prompt = task.validation_batches[0][0][0]
-    tokens = task.model.sample(theta, prompt, length, np.random.default_rng(seed), temperature=0.8)
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in task.source.decode(tokens))
+def _folder(args: Namespace) -> Path:
+    """A folder without a training."""
+    if args.output is None:
+        make_folder(args, Path("out"))
+        return new_folder(Path("out"), f"train_{args.optimizer}")
+    folder = Path(args.output)
+    make_folder(args, folder)
+    if (folder / SETTINGS).exists() or checkpoint.Checkpoints(folder, 1).paths():
+        args.parser.error(
+            f"argument --output: {args.output!r} holds a training; expected another folder, "
+            f"or --resume {shlex.quote(folder.as_posix())} to go on with it"
+        )
+    return folder

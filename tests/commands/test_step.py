@@ -15,9 +15,8 @@ import pytest
 
 import sophia_ref as sr
 from sophia_ref.cli import main
-from sophia_ref.commands.race import toy
 from sophia_ref.commands.step import optimizer
-from sophia_ref.settings import TOYS
+from sophia_ref.settings import TOYS, toy
 from toy_problems.landscapes import REGISTRY
 
 COMMAND = [sys.executable, "-m", "sophia_ref"]

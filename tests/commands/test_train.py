@@ -19,7 +19,7 @@ import pytest
 
 from sophia_ref import checkpoint
 from sophia_ref.cli import main
-from sophia_ref.commands import train
+from sophia_ref.commands import training
 from sophia_ref.optimizers import SignGD
 from toy_problems.transformer import TinyGPT
 
@@ -38,8 +38,10 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def no_picture(monkeypatch):
     """Pictures take half a second each."""
-    for module in ("cli", "commands.train"):
-        monkeypatch.setattr(f"sophia_ref.{module}.save_picture", lambda rows, opt, unit, folder: folder / "curve.png")
+    for module in ("train", "training"):
+        monkeypatch.setattr(
+            f"sophia_ref.commands.{module}.save_picture", lambda rows, opt, unit, folder: folder / "curve.png"
+        )
 
 
 @pytest.fixture
@@ -178,7 +180,7 @@ def test_a_training_interrupted_before_it_saved_anything_begins_anew(monkeypatch
     assert log("cut") == log("whole")
 
 
-@pytest.mark.parametrize(("owner", "method"), [("train", "judge"), ("train", "save_log"), ("cli", "save_picture")])
+@pytest.mark.parametrize(("owner", "method"), [("train", "judge"), ("training", "save_log"), ("train", "save_picture")])
 def test_ctrl_c_at_any_other_moment_says_how_to_go_on_too(owner, method, monkeypatch, capsys, book):
     """While the trained model is judged, and, as the second Ctrl-C would be, while the log or the picture is saved."""
     argv = ["train", "--text", book, "--steps", "3", *SMALL]
@@ -188,7 +190,7 @@ def test_ctrl_c_at_any_other_moment_says_how_to_go_on_too(owner, method, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"sophia_ref.{'commands.' * (owner == 'train')}{owner}.{method}", interrupted)
+        patch.setattr(f"sophia_ref.commands.{owner}.{method}", interrupted)
         assert main([*argv, "--output", "cut"]) == 130
     assert capsys.readouterr().err.endswith("interrupted; to go on:\nsophia-ref train --resume cut\n")
     assert main(["train", "--resume", "cut"]) == 0
@@ -514,8 +516,8 @@ def test_the_first_picture_comes_soon_and_all_take_a_fiftieth_of_the_time(monkey
     def say(line):
         clock[0] += 1.0  # a look a second
 
-    monkeypatch.setattr(train.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(train, "save_picture", draw)
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(training, "save_picture", draw)
     monkeypatch.setattr("builtins.print", lambda *words, **options: say(words))
     assert main(["train", "--text", book, "--steps", "500", "--every", "1", "--optimizer", "gd", *SMALL]) == 0
     # each takes three seconds, and the next may come 150 later
@@ -551,7 +553,7 @@ def test_a_text_is_learned_by_bytes_if_asked_for(capsys):
 
 
 def test_characters_of_a_large_file_are_refused_and_bytes_are_the_default(monkeypatch, capsys, book):
-    monkeypatch.setattr(train, "CHARACTERS", 699)
+    monkeypatch.setattr(training, "CHARACTERS", 699)
     argv = ["train", "--text", book, "--steps", "1", *SMALL]
     assert main([*argv, "--tokens", "characters"]) == 2
     expected = "argument --text: 'book.txt' has 700 bytes; expected at most 699; --tokens bytes takes any file"

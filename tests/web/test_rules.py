@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.commands.race import scale
 from sophia_ref.optimizers.description import describe
 from sophia_ref.plots.explorer.trace import KNOWN, trace
-from sophia_ref.settings import TOYS
+from sophia_ref.settings import TOYS, scale
 from toy_problems.landscapes import REGISTRY
 
 RELATIVE = 1e-9

@@ -20,13 +20,12 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
-from sophia_ref.commands.race import scale
 from sophia_ref.equations import DIRECTIONS, EQUATIONS, SYMBOLS
 from sophia_ref.optimizers.description import describe
 from sophia_ref.plots.explorer.trace import trace
 from sophia_ref.plots.race import heights, plain_tex
 from sophia_ref.plots.style import DARK, LIGHT, style_of
-from sophia_ref.settings import TOYS
+from sophia_ref.settings import TOYS, scale
 
 # In this order: the last one starts the page.
 SCRIPTS = (
