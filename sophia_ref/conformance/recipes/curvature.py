@@ -140,6 +140,20 @@ def _every_sophia(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
             note="bs counts predictions and multiplies h in the step; catches a bs of sequences, and one that is ignored.",
             report="https://github.com/Liuhong99/Sophia/issues/27",
         )
+        for name, scale in (("at", 1.0), ("around", 4.0)):
+            yield vector(
+                f"curvature-{name}-its-eps",
+                profile,
+                dtype,
+                np.zeros(4),
+                [np.zeros(4)],
+                t=1,
+                m=scale * 1e-15 * np.array([0.5, -0.5, 1.0, -1.0]) * 2.0,
+                h=scale * 1e-15 / 0.32 * np.array([1.0, 1.0, 2.0, 0.5]),
+                set=settings(profile),
+                flags=["adversarial", "eps"],
+                note="rho bs h as small as the 1e-15 that is added to it: where the larger of the two was taken, nothing is clipped less.",
+            )
         return
     # gamma h below, at and above eps, and zero; m so small that nothing is clipped
     eps, fractions = 2.0**-10, np.array([0.0, 0.5, 1.0, 2.0, 4.0, 1.0])

@@ -70,6 +70,31 @@ def _hutchinson(dtype: str) -> Iterator[dict[str, Any]]:
             flags=["estimate", *flags],
             note=note,
         )
+    three = [(A, signs), (np.diag([4.0, 8.0, 2.0, 16.0]), normal), (A @ A / 16, -normal)]
+    yield vector(
+        "hutchinson-three-micro-batches",
+        "paper-H",
+        dtype,
+        theta,
+        g[:2],
+        [three, three],
+        set=base,
+        flags=["adversarial", "batch", "estimate"],
+        note="Three micro-batches: each counts a third, where a running mean of halves weighs the last most.",
+    )
+    for layout, name in (("C", "of-a-matrix"), ("F", "of-a-transposed-matrix")):
+        yield vector(
+            f"hutchinson-{name}",
+            "paper-H",
+            dtype,
+            theta.reshape(2, 2),
+            g[:2].reshape(2, 2, 2),
+            [[(A, normal)]] * 2,
+            layout=layout,
+            set=base,
+            flags=["adversarial", "estimate", "memory"],
+            note="A parameter of two axes, whose entries the probe numbers row by row, however they lie.",
+        )
     first = [(A, signs)]
     yield vector(
         "hutchinson-when-due",
@@ -208,3 +233,50 @@ def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
             report=report,
             most=1024,
         )
+    for layout, name in (("C", "of-a-matrix"), ("F", "of-a-transposed-matrix")):
+        yield vector(
+            f"gnb-{name}",
+            "paper-G",
+            dtype,
+            theta.reshape(d, C),
+            g[:2].reshape(2, d, C),
+            [case()] * 2,
+            layout=layout,
+            set=base,
+            flags=["adversarial", "estimate", "memory"],
+            note="theta as the matrix that it is, row by row or column by column in memory.",
+            most=1024,
+        )
+    certain = case(scale=1024.0)
+    yield vector(
+        "gnb-certain",
+        "paper-G",
+        dtype,
+        theta,
+        g[:1],
+        [certain],
+        set=base,
+        flags=["adversarial", "estimate", "range"],
+        note="Outputs in the thousands: a softmax without its maximum taken out overflows in float64 too.",
+        most=1024,
+    )
+    many = 130
+    yield vector(
+        "gnb-many-classes",
+        "paper-G",
+        dtype,
+        draws("wide theta", many, size=1),
+        draws("wide g", 1, many) / 8,
+        [
+            case(
+                3,
+                x=np.array([[1.0], [-0.5], [2.0]], dtype),
+                labels=np.array([0, 128, 129]),
+                true_labels=np.array([5, 1, 2]),
+            )
+        ],
+        set=base,
+        flags=["adversarial", "estimate"],
+        note="130 classes: labels beyond what a signed byte holds.",
+        most=1024,
+    )

@@ -65,6 +65,17 @@ def _momentum(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
         note="No momentum: m is the gradient.",
     )
     yield vector(
+        "beta2-zero",
+        profile,
+        dtype,
+        theta,
+        g[:4],
+        h[:4] * np.array([1, 4, 2, 8])[:, None],
+        set=unclipped | {"beta2": 0.0},
+        flags=["momentum"],
+        note="No average: h is the latest estimate. A beta2 of 0 is not to be refused.",
+    )
+    yield vector(
         "betas-apart",
         profile,
         dtype,

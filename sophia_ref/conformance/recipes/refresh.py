@@ -13,6 +13,8 @@ from sophia_ref.conformance.recipes.recipe import SETTINGS, SOPHIAS, draws, pair
 def vectors() -> Iterator[dict[str, Any]]:
     for profile, dtype in pairs(SOPHIAS):
         yield from _refresh(profile, dtype)
+    for profile, dtype in pairs((*SOPHIAS, "Adam", "AdamW", "Lion")):
+        yield from _resume(profile, dtype)
     for profile, dtype in pairs(("Adam", "AdamW", "Lion")):
         g, theta = draws(f"{profile} resume", 5, 4), draws("theta", 4)
         yield vector(
@@ -126,4 +128,53 @@ def _refresh(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
             note=f"k = 4, saved and loaded after step {after}: the schedule goes on where it was. Catches a counter that "
             f"begins anew, and an m, an h or a held estimate that is lost.",
             report="https://github.com/tenstorrent/tt-metal/issues/53212",
+        )
+
+
+def _resume(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
+    """Of what is easily lost when everything is saved in the midst of a run."""
+    g, theta, h = draws(f"{profile} saved", 6, 2, 3), draws("theta", 2, 3), 4 + np.abs(draws("h", 6, 2, 3))
+    base = settings(profile, gamma=1.0) | ({"beta2": 0.5} if profile in SOPHIAS else {})
+    late = np.abs(draws("late h", 6)) + 4
+    yield vector(
+        "resume-late",
+        profile,
+        dtype,
+        theta.ravel(),
+        g.reshape(6, 6),
+        h.reshape(6, 6),
+        t=2049,
+        m=draws("late m", 6),
+        h=None if profile == "Lion" else late,
+        set=base,
+        resume_after=2,
+        flags=["adversarial", "resume"],
+        note="Saved after step 2051, which float16 rounds to 2052 and int8 to 3: catches a step count that is cast along with the rest.",
+    )
+    yield vector(
+        "resume-transposed",
+        profile,
+        dtype,
+        theta,
+        g,
+        h,
+        layout="F",
+        set=base,
+        resume_after=3,
+        flags=["adversarial", "memory", "resume"],
+        note="A matrix that lies column by column when it is saved: catches bytes that are written as they lie and read row by row.",
+    )
+    if profile != "Adam":
+        yield vector(
+            "resume-masked",
+            profile,
+            dtype,
+            theta,
+            g[:4],
+            h[:4],
+            mask=np.array([[True, False, True], [False, False, True]]),
+            set=base | {"lr": 0.125, "weight_decay": 1.0},
+            resume_after=2,
+            flags=["adversarial", "mask", "resume"],
+            note="Half of the coordinates are exempt from decay, after loading too.",
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import SETTINGS, draws, vector
+from sophia_ref.conformance.recipes.recipe import FLOATS, SETTINGS, draws, vector
 from sophia_ref.conformance.vectors import encode_array
 
 NAN = float("nan")
@@ -80,6 +80,25 @@ def _sophia(theta: Any, g: Any, h: Any) -> Iterator[dict[str, Any]]:
     plain = _refused("curvature-float64", "paper-H", theta, g, h, "A float64 estimate would turn h into float64.")
     plain["steps"][0]["h_hat"] = encode_array(h[0])
     yield plain
+    note = "gamma h is compared with an eps that is 0 in float32, if only just."
+    yield _refused("eps-vanishes-just", "paper-H", theta, g, 0 * h, note, set={"eps": 2.0**-151})
+    yield _refused(
+        "theta-0-d",
+        "paper-H",
+        np.array(1.5),
+        [np.array(0.5)],
+        [np.array(8.0)],
+        "theta must have an axis.",
+        dtype="float64",
+    )
+    for key, x in (("g", g), ("h_hat", h)):
+        name, note = (
+            {"g": "gradient", "h_hat": "curvature"}[key],
+            f"A float32 {key} beside a float64 theta has lost digits on its way.",
+        )
+        plain = _refused(f"{name}-float32", "paper-H", theta, g, h, note, dtype="float64")
+        plain["steps"][0][key] = encode_array(x[0].astype(np.float32))
+        yield plain
     for setting in ("lr", "gamma", "weight_decay"):
         name = f"{setting.replace('_', '-')}-infinite"
         yield _refused(
@@ -98,7 +117,8 @@ def _estimates(g: Any) -> Iterator[dict[str, Any]]:
         ("longer", np.ones(5), "A probe must have theta's shape."),
         ("one", np.ones(1), "A probe must have theta's shape; (1,) would be broadcast."),
     ):
-        yield _refused(f"probe-{name}", "paper-H", theta, g, [[(A, u)]], note)
+        for dtype in FLOATS:
+            yield _refused(f"probe-{name}", "paper-H", theta, g, [[(A, u)]], note, dtype=dtype)
     x, labels = draws("inputs", 4, 2).astype("float32"), np.array([0, 1, 0, 1])
     good = {
         "x": x,
@@ -117,9 +137,12 @@ def _estimates(g: Any) -> Iterator[dict[str, Any]]:
             "A label of -1 would count from the end; rows are left out by the mask.",
         ),
         ("labels-too-few", {"labels": labels[:3]}, "Four rows need four labels."),
+        ("micro-batches-too-short", {"micro_batches": [2, 1]}, "Micro-batches of 2 and 1 leave a row of four out."),
         ("mask-too-short", {"mask": np.ones(3, bool)}, "Four rows need a mask of four."),
     ):
-        yield _refused(f"gnb-{name}", "paper-G", theta, g, [good | changes], note)
+        for dtype in FLOATS:
+            data = good | changes | {"x": x.astype(dtype)}
+            yield _refused(f"gnb-{name}", "paper-G", theta, g, [data], note, dtype=dtype)
 
 
 def _refused(
