@@ -232,7 +232,7 @@ def test_hardly_a_vector_is_left_out_of_that():
 )
 def test_gnb_estimates_are_B_times_the_square_of_a_mean_gradient_by_finite_differences(vector):
     case = vector.case()
-    theta = case.theta.astype(np.float64)
+    theta = case.theta.astype(np.float64).ravel()
     for step, fields in zip(case.steps, vector.expected, strict=True):
         gnb = step.gnb
         rows = gnb["mask"].astype(bool)
@@ -250,5 +250,5 @@ def test_gnb_estimates_are_B_times_the_square_of_a_mean_gradient_by_finite_diffe
         e = 1e-6 * np.eye(theta.size)
         g = np.array([(loss(theta + d) - loss(theta - d)) / 2e-6 for d in e])
         expected, scale = rows.sum() * g**2, np.abs(fields["h_hat"]).max()
-        np.testing.assert_allclose(fields["h_hat"], expected, rtol=1e-4, atol=1e-7 * scale)
-        theta = fields["theta"].astype(np.float64)
+        np.testing.assert_allclose(fields["h_hat"].ravel(), expected, rtol=1e-4, atol=1e-7 * scale)
+        theta = fields["theta"].astype(np.float64).ravel()
