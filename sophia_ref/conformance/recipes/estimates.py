@@ -247,6 +247,19 @@ def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
             note="theta as the matrix that it is, row by row or column by column in memory.",
             most=1024,
         )
+    yield vector(
+        "gnb-all-masked",
+        "paper-G",
+        dtype,
+        theta,
+        g[:1],
+        [case(mask=np.zeros(N, bool))],
+        set=base,
+        verdict="acceptable",
+        free={"clipped": np.ones(d * C, bool)},
+        flags=["adversarial", "estimate", "mask", "nan"],
+        note="All rows are masked: B is 0 and there is no estimate. Refused, or NaN; never a curvature of 0.",
+    )
     certain = case(scale=1024.0)
     yield vector(
         "gnb-certain",

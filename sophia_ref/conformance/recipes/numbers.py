@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.recipes.recipe import FLOATS, SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.vectors import encode_array
 
 ALL = (*SOPHIAS, "Adam", "AdamW", "Lion")
 IEEE = "Where denormal numbers are flushed to zero, as on many accelerators, that is well known and accepted."
@@ -16,6 +17,8 @@ IEEE = "Where denormal numbers are flushed to zero, as on many accelerators, tha
 def vectors() -> Iterator[dict[str, Any]]:
     for profile in ALL:
         yield from _half(profile)
+    for dtype, other in (FLOATS, FLOATS[::-1]):
+        yield from _mixed(dtype, other)
     for profile, dtype in pairs(ALL):
         yield from _range(profile, dtype)
         yield from _shapes(profile, dtype)
@@ -49,6 +52,26 @@ def _half(profile: str) -> Iterator[dict[str, Any]]:
         flags=["adversarial", "precision"],
         note="A large gradient, then tiny ones, which a half-precision average would lose.",
     )
+
+
+def _mixed(dtype: str, other: str) -> Iterator[dict[str, Any]]:
+    """Numbers of another precision than theta's, which they hold exactly."""
+    theta, g, h = draws("theta", 4), draws("g", 1, 4), 8 + np.abs(draws("h", 1, 4))
+    for key, x, name in (("g", g, "gradient"), ("h_hat", h, "curvature")):
+        plain = vector(
+            f"{name}-of-{other}",
+            "paper-H",
+            dtype,
+            theta,
+            g,
+            h,
+            set=settings("paper-H", gamma=1.0, every=1),
+            verdict="acceptable",
+            flags=["adversarial", "precision"],
+            note=f"A {other} {name} beside a {dtype} theta: refused, or converted. theta, m and h stay {dtype}.",
+        )
+        plain["steps"][0][key] = encode_array(x[0].astype(other))
+        yield plain
 
 
 def _range(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
