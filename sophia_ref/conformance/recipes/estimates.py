@@ -21,7 +21,8 @@ def vectors() -> Iterator[dict[str, Any]]:
 
 def _hutchinson(dtype: str) -> Iterator[dict[str, Any]]:
     whole = np.round(draws("matrix", 4, 4))
-    A, theta, g = whole + whole.T, draws("theta", 4), draws("g", 4, 4) / 4
+    A: Any = whole + whole.T
+    theta, g = draws("theta", 4), draws("g", 4, 4) / 4
     signs, normal = np.array([1.0, -1.0, -1.0, 1.0]), draws("probe", 4, size=2)
     base = settings("paper-H", gamma=1.0, beta2=0.5, every=1)
     # (name, matrices and probes of the micro-batches, flags, note)
