@@ -29,32 +29,17 @@ class Torch:
     def __init__(self, model: Any, theta: Array, tokens: Array, targets: Array, v: Array) -> None:
         import torch
 
-        self.torch, self.model = torch, model
-        self.tokens, self.targets = torch.tensor(tokens), torch.tensor(targets)
-        self.weights = [torch.tensor(w).requires_grad_() for w in parts(model, theta)]
-        self.v = [torch.tensor(w) for w in parts(model, v)]
-        self.later = torch.full((model.context, model.context), -math.inf).triu(1)
+        from examples.gpt_torch import GPT
 
-    def _attention(self, qkv: Any, fused: bool) -> Any:
-        F, (batch, time, width) = self.torch.nn.functional, (*qkv.shape[:2], self.model.width)
-        q, k, v = (a.view(batch, time, self.model.heads, -1).transpose(1, 2) for a in qkv.split(width, dim=-1))
-        if fused:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            scores = q @ k.transpose(-2, -1) / math.sqrt(width // self.model.heads) + self.later[:time, :time]
-            y = scores.softmax(-1) @ v
-        return y.transpose(1, 2).reshape(batch, time, width)
+        self.torch, self.gpt = torch, GPT(model, theta)
+        self.tokens, self.targets = torch.tensor(tokens), torch.tensor(targets)
+        self.weights = list(self.gpt.parameters())
+        self.v = [torch.tensor(w) for w in parts(model, v)]
 
     def _loss(self, fused: bool) -> Any:
-        F, width = self.torch.nn.functional, (self.model.width,)
-        words, positions, *blocks, gain = self.weights
-        x = F.embedding(self.tokens, words) + positions[: self.tokens.shape[1]]
-        for i in range(0, len(blocks), 6):
-            g1, qkv, out, g2, up, down = blocks[i : i + 6]
-            x = x + self._attention(F.layer_norm(x, width, g1) @ qkv, fused) @ out
-            x = x + F.gelu(F.layer_norm(x, width, g2) @ up, approximate="tanh") @ down
-        z = F.layer_norm(x, width, gain) @ words.T
-        return F.cross_entropy(z.view(-1, z.shape[-1]), self.targets.reshape(-1))
+        self.gpt.fused = fused
+        z = self.gpt(self.tokens)
+        return self.torch.nn.functional.cross_entropy(z.flatten(0, 1), self.targets.flatten())
 
     def loss(self) -> float:
         return float(self._loss(fused=True).detach())
