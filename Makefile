@@ -1,6 +1,8 @@
 # make demo       the race of Figure 2 and the tiny GPT, into out/
 # make test       every test that needs no GPU, no browser and no optional framework
 # make test-web   the explorer in Chromium, which must be installed
+# make notebooks  the course in JupyterLab
+# make test-notebooks  every notebook run again, its exercises solved, and compared with what is stored
 # make test-ports the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and .venv-ports-kozistr3
 # make lint       ruff and mypy
 # make bench      times beside PyTorch, JAX and autograd, in .venv-bench
@@ -12,7 +14,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports vectors docs/explorer.png docs/dialects.md lint bench clean
+.PHONY: demo test test-web test-ports test-notebooks vectors notebooks notebooks/all docs/explorer.png docs/dialects.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -22,6 +24,15 @@ test: .venv/test
 
 test-web: .venv/web
 	.venv/bin/python -m pytest -n 0 tests/web
+
+notebooks: .venv/notebooks
+	cd notebooks && ../.venv/bin/jupyter lab 00_start_here.ipynb
+
+test-notebooks: .venv/notebooks
+	.venv/bin/python -m pytest -n 2 tests/notebooks
+
+notebooks/all: .venv/notebooks
+	.venv/bin/python notebooks/build.py
 
 # Where a library is missing the tests fail: elsewhere they are skipped.
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
@@ -82,6 +93,11 @@ endif
 	@command -v chromium >/dev/null || { echo "make test-web: chromium is not on the PATH; on Debian, apt-get install chromium" >&2; exit 1; }
 	@echo "Adding Playwright to .venv."
 	@$(install) -e '.[web]'
+	@touch $@
+
+.venv/notebooks: .venv/test
+	@echo "Adding Jupyter to .venv."
+	@$(install) -e '.[notebooks]'
 	@touch $@
 
 .venv-bench/ready: pyproject.toml
