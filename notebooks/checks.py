@@ -86,7 +86,9 @@ def number(expected: float, hint: str, mistakes: Mapping[float, str] | None = No
     return judge
 
 
-def numbers(expected: Any, hint: str, mistakes: Mapping[tuple[float, ...], str] | None = None, rel: float = 0.01) -> Judge:
+def numbers(
+    expected: Any, hint: str, mistakes: Mapping[tuple[float, ...], str] | None = None, rel: float = 0.01
+) -> Judge:
     """Several numbers in order, as an array, a list or a tuple."""
     expected = np.asarray(expected, float)
 

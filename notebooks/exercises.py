@@ -4,7 +4,7 @@ Nothing here asks sophia_ref. A name is the notebook's number and the exercise's
 """
 
 import numpy as np
-from checks import Exercise, choice, close, function, number, numbers, real, same
+from checks import Exercise, choice, function, number, numbers, same
 
 EXERCISES: dict[str, Exercise] = {}
 
@@ -54,3 +54,74 @@ def _clip(clip):
 
 
 exercise("00.3", function(_clip), "Whatever comes in, what goes out is at most rho in size.")
+
+
+# -- 06 Sophia step by step --------------------------------------------------------------------------------------------
+
+exercise(
+    "06.1",
+    number(
+        -0.03,
+        "First the ratio m / (gamma h), then the clip, then minus the learning rate times that.",
+        {
+            0.3: "That is the ratio. It still has to be multiplied by minus the learning rate.",
+            -0.3: "That is minus the ratio. It still has to be multiplied by the learning rate.",
+            -0.1: "That would be a clipped step. Is |m| really larger than gamma h?",
+            -0.015: "You have divided by h, without gamma.",
+            0.03: "The size is right. A positive gradient means that the loss grows with theta: which way is down?",
+        },
+    ),
+    "Within the limits it is Newton's step, with learning rate lr / gamma.",
+)
+
+exercise(
+    "06.2",
+    number(
+        0.25,
+        "A coordinate is not changed if |m| / (gamma h) is at most 1.",
+        {
+            4: "That is h. Solve m / (gamma h) = 1 for gamma.",
+            1: "For gamma = 1 the ratio is 1/4, well within the limits.",
+        },
+    ),
+    "From there on a larger gamma only makes the step shorter.",
+)
+
+exercise(
+    "06.3",
+    number(
+        681,
+        "After n estimates h = 1 - 0.99^n, and the n-th estimate comes before step 10 n - 9.",
+        {
+            69: "That is the number of estimates. They are 10 steps apart, and the first comes before step 1.",
+            690: "69 estimates is right, but the first comes before step 1, not before step 10.",
+            691: "69 estimates is right, but the first comes before step 1, not before step 11.",
+            1: "h is not the curvature at once: the first estimate enters with a weight of 1 - 0.99.",
+            501: "50 estimates of weight 0.01 do not add up to 0.5: each step forgets a hundredth of what was there.",
+        },
+        rel=1e-9,
+    ),
+    "h needs hundreds of steps to be half of the curvature. Until then, more is clipped than will be.",
+)
+
+
+def _sophia_step(step):
+    theta, m = np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.2, -0.1, 0.1, 0.02])
+    h, g = np.array([4.0, -3.0, 0.0, 50.0]), np.array([1.0, 0.6, -2.0, 0.1])
+    setting = {"lr": 0.1, "beta1": 0.5, "gamma": 0.5, "eps": 1e-12}
+    got = step(theta.copy(), m.copy(), h.copy(), g.copy(), **setting)
+    if not (isinstance(got, tuple) and len(got) == 2):
+        return "It should return two arrays: the new theta and the new m."
+    new_m = np.array([0.6, 0.25, -0.95, 0.06])
+    if wrong := same(got[1], new_m, "the new m"):
+        return wrong + " The momentum is beta1 m + (1 - beta1) g."
+    # 0.6 / 2, floor, floor, 0.06 / 25
+    expected = theta - 0.1 * np.array([0.3, 1.0, -1.0, 0.0024])
+    if wrong := same(got[0], expected, "the new theta"):
+        if np.shape(got[0]) == (4,) and np.allclose(np.asarray(got[0])[[0, 3]], expected[[0, 3]]):
+            return wrong + " Where h is negative or zero the denominator is eps, and the step lr times the sign of m."
+        return wrong + " The update is m / max(gamma h, eps), clipped to -1 and 1."
+    return None
+
+
+exercise("06.4", function(_sophia_step), "That is all of Sophia but for the estimate of h.")
