@@ -125,3 +125,70 @@ def _sophia_step(step):
 
 
 exercise("06.4", function(_sophia_step), "That is all of Sophia but for the estimate of h.")
+
+
+# -- 01 why curvature matters ------------------------------------------------------------------------------------------
+
+exercise(
+    "01.1",
+    number(
+        0.02,
+        "Look at the factor |1 - lr h| of the steepest direction: it must be less than 1.",
+        {
+            0.01: "At 1/h the steep direction is there in one step. It still converges beyond, until the factor is -1.",
+            2: "That is the limit for the flat direction, of curvature 1. The steep one diverges long before.",
+            2 / 101: "That is the best learning rate; the limit lies a little beyond.",
+        },
+        rel=0.004,
+    ),
+    "The steepest direction decides for all of them.",
+)
+
+exercise(
+    "01.2",
+    number(
+        2 / 101,
+        "At the best learning rate both factors have the same size: 1 - lr = -(1 - 100 lr).",
+        {
+            0.02: "There the factor of the steep direction is -1: it never converges.",
+            0.01: "That is best for the steep direction alone. The flat one can still gain from more.",
+            1: "That is best for the flat direction alone, and fifty times what the steep one can bear.",
+        },
+        rel=0.004,
+    ),
+    "The slower of the two cannot be faster than there.",
+)
+
+exercise(
+    "01.3",
+    number(
+        np.log(1000) / np.log(10001 / 9999),
+        "Solve ((kappa - 1) / (kappa + 1))^n = 1/1000 for n.",
+        {
+            np.log(1000) * 1e4: "Twice too many: the factor is 1 - 2/kappa, not 1 - 1/kappa.",
+            3 / np.log10(np.e) * 1e4: "Twice too many: the factor is 1 - 2/kappa, not 1 - 1/kappa.",
+            3 * 5e3: "You have taken the logarithm to base 10 in one place and the natural one in the other.",
+        },
+    ),
+    "Thirty-five thousand steps, for a quadratic in two dimensions.",
+)
+
+
+def _newton_step(step):
+    H, g, theta = np.array([[4.0, 1.0], [1.0, 3.0]]), np.array([1.0, 2.0]), np.array([0.5, -1.0])
+    move = np.array([1.0, 7.0]) / 11  # H^-1 g by Cramer's rule
+    got = step(theta.copy(), g.copy(), H.copy())
+    wrong = same(got, theta - move, "for H = [[4, 1], [1, 3]], g = (1, 2), theta = (0.5, -1)")
+    if wrong and np.shape(got) == (2,):
+        if np.allclose(got, theta + move):
+            return "That step goes the other way: theta minus H^-1 g."
+        if np.allclose(got, theta - H @ g):
+            return "You have multiplied by H. Newton's step divides by it: np.linalg.solve(H, g)."
+        if np.allclose(got, theta - g / np.diag(H)):
+            return "You have divided by the diagonal alone. Newton's step solves with all of H."
+        if np.allclose(got, move):
+            return "That is H^-1 g, by which theta changes. Return the new theta."
+    return wrong
+
+
+exercise("01.4", function(_newton_step), "One step, and on a quadratic you are at the critical point.")
