@@ -192,3 +192,67 @@ def _newton_step(step):
 
 
 exercise("01.4", function(_newton_step), "One step, and on a quadratic you are at the critical point.")
+
+
+# -- 02 Newton and its saddle trap -------------------------------------------------------------------------------------
+
+_slope, _curvature = 8 * 0.2 * -0.8 * (5.2 * 0.2 + 3.4), 8 * (15.6 * 0.04 - 3.6 * 0.2 - 3.4)
+exercise(
+    "02.1",
+    number(
+        0.2 - _slope / _curvature,
+        "It is x - L'(x) / L''(x), with slope -5.68 and curvature -27.97.",
+        {
+            0.2 + _slope / _curvature: "That is x + L' / L''. Newton's step subtracts.",
+            -_slope / _curvature: "That is the step. Where is it then, if it was at 0.2 before?",
+            0: "That is where it goes in the end. After one step it has not quite arrived.",
+            1: "That is the minimum. Curvature is negative at 0.2: where is the extreme point of the parabola?",
+        },
+        rel=0.005,
+    ),
+    "It climbs to the top of the hill, since the parabola there opens downward.",
+)
+
+_root = np.sqrt(3.6**2 + 4 * 15.6 * 3.4)
+exercise(
+    "02.2",
+    number(
+        (3.6 + _root) / 31.2,
+        "It goes downhill where the curvature is positive: look for the zero of L'' that is positive.",
+        {
+            (3.6 - _root) / 31.2: "That is the other zero of L'', on the left of the hill.",
+            1: "That is the minimum. It goes downhill well before.",
+        },
+        rel=0.002,
+    ),
+    "Between the two points of inflection it climbs.",
+)
+
+
+def _cured(step):
+    for c, s in ((2.0, 4.0), (-3.0, 0.5), (2.0, -4.0), (-3.0, -0.5)):
+        got = step(c, s)
+        if wrong := same(got, -c / abs(s), f"for slope {c:g} and curvature {s:g}"):
+            if np.size(got) == 1 and np.allclose(got, c / abs(s)):
+                return wrong + " A positive slope means that the loss grows: the step must be negative."
+            if s < 0 and np.size(got) == 1 and np.allclose(got, -c / s):
+                return wrong + " This is Newton's step still, uphill where the curvature is negative."
+            return wrong
+    return None
+
+
+exercise("02.3", function(_cured), "Newton's speed, and always downhill.")
+
+exercise(
+    "02.4",
+    numbers(
+        [2, 2, -4],
+        "The Hessian is [[2, 6], [6, 2]]; its eigenvectors are (1, 1) and (1, -1).",
+        {
+            (2, 2, 8): "That is the larger eigenvalue. Along (1, -1) it is 2 - 6.",
+            (1, 1, -2): "You have left out the factor 2 of the second derivative of x^2, or a half of the 6.",
+            (2, 2, 2): "The diagonal does not tell the eigenvalues: the 6 beside it does much to them.",
+        },
+    ),
+    "A bowl to the diagonal, a saddle in truth.",
+)
