@@ -62,7 +62,7 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         warnings.simplefilter("ignore")  # those of Jupyter's own machinery; a cell's are part of what it shows
         kernel = AsyncKernelManager(kernel_name="python3")
         if os.name == "posix":  # no ports, which two at a time may fight for
-            kernel.transport, kernel.ip = "ipc", f"{sockets}/kernel"
+            kernel.transport, kernel.connection_file = "ipc", f"{sockets}/kernel.json"
         here = {"metadata": {"path": FOLDER}}
         NotebookClient(notebook, km=kernel, timeout=TIMEOUT, resources=here).execute(env=environment)
     notebook.metadata = nbformat.from_dict(KERNEL)

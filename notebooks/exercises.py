@@ -256,3 +256,286 @@ exercise(
     ),
     "A bowl to the diagonal, a saddle in truth.",
 )
+
+
+# -- 03 Adam and sign descent ------------------------------------------------------------------------------------------
+
+exercise(
+    "03.1",
+    numbers(
+        [-1, 1, 1],
+        "At t = 1 the corrected averages are g and g^2.",
+        {
+            (
+                1,
+                -1,
+                -1,
+            ): "That is the direction in which theta moves: the update is subtracted.",
+            (-1, 1, 0): "Without eps even a tiny gradient has a sign.",
+            (-0.02, 7, 1e-9): "That is the gradient. It is divided by the root of its square.",
+        },
+    ),
+    "However small the gradient, the first step is a sign.",
+)
+
+exercise(
+    "03.2",
+    number(
+        300,
+        "Every coordinate moves by lr in each step.",
+        {
+            50: "That is the nearer coordinate. Both must have arrived.",
+            350: "The two walk at the same time, not one after the other.",
+            3: "The gradient's size does not matter: each step has length lr = 0.01.",
+        },
+        rel=0.004,
+    ),
+    "The distance in the farthest coordinate, over lr; curvature plays no role until the bouncing begins.",
+)
+
+exercise(
+    "03.3",
+    number(
+        np.sqrt(0.04 / 1.96),
+        "m is a running average of noise, v is close to the noise's variance. What is the variance of m?",
+        {
+            0.04 / 1.96: "That is the variance. Take its root.",
+            0.04: "That is 1 - beta1, the weight of a single gradient. The earlier ones contribute as well.",
+            0.2: "Nearly: that is the root of 1 - beta1. The sum of beta1^(2j) is 1 / (1 - beta1^2).",
+        },
+        rel=0.02,
+    ),
+    "A seventh of a sign step: noise is what makes Adam careful.",
+)
+
+
+def _adam_step(step):
+    theta, m, v, g = (np.array(a) for a in ([1.0, 2.0], [0.1, -0.2], [0.04, 0.09], [0.5, -1.0]))
+    got = step(theta.copy(), m.copy(), v.copy(), g.copy(), t=3, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8)
+    if not (isinstance(got, tuple) and len(got) == 3):
+        return "It should return three arrays: the new theta, m and v."
+    new_m, new_v = np.array([0.14, -0.28]), np.array([0.0421, 0.0991])
+    if wrong := same(got[1], new_m, "the new m") or same(got[2], new_v, "the new v"):
+        return wrong
+    expected = theta - 0.1 * (new_m / 0.271) / (np.sqrt(new_v / 0.029701) + 1e-8)
+    if wrong := same(got[0], expected, "the new theta"):
+        if np.allclose(got[0], theta - 0.1 * new_m / (np.sqrt(new_v) + 1e-8)):
+            return wrong + " The averages are not corrected yet: m / (1 - beta1^t), v / (1 - beta2^t)."
+        return wrong
+    return None
+
+
+exercise("03.4", function(_adam_step), "With beta1 = beta2 = 0 it would be sign descent.")
+
+
+# -- 04 Hutchinson -----------------------------------------------------------------------------------------------------
+
+exercise(
+    "04.1",
+    number(
+        1,
+        "With signs u_1^2 = 1: only u_1 u_2 H_12 varies.",
+        {
+            19: "That is the variance with normal probes. With signs the diagonal itself makes no noise.",
+            9: "The diagonal makes no noise with signs, since u_1^2 = 1. What does the entry beside it make?",
+            25: "That is the other row's diagonal. The noise comes from beside the diagonal.",
+        },
+    ),
+    "The noise comes from beside the diagonal alone.",
+)
+
+exercise(
+    "04.2",
+    number(
+        19,
+        "u_1^2 has variance 2 now: the formula is 2 H_ii^2 plus the squares beside the diagonal.",
+        {
+            1: "That is with signs. A normal u_1 has a u_1^2 that varies.",
+            10: "The variance of the square of a normal variable is 2, not 1.",
+            7: "The diagonal enters with its square: 2 times 3^2.",
+        },
+    ),
+    "The diagonal makes noise for itself.",
+)
+
+exercise(
+    "04.3",
+    numbers(
+        [4, 6],
+        "With u = (-1, -1), H u is minus the sum of each row, and so u * (H u) is plus that.",
+        {
+            (-4, -6): "That is H u. It is multiplied by u once more.",
+            (3, 5): "That would be the diagonal, which needs signs that vary.",
+        },
+    ),
+    "Row sums: a bias that no averaging removes.",
+)
+
+
+def _my_hutchinson(estimate):
+    H = np.array([[4.0, 1.0, -2.0], [1.0, 1.0, 0.5], [-2.0, 0.5, -1.0]])
+    rng, seen = np.random.default_rng(0), []
+
+    def hvp(u):
+        seen.append(np.array(u, float))
+        return H @ u
+
+    values = np.array([estimate(hvp, 3, rng) for _ in range(4000)], float)
+    if values.shape != (4000, 3):
+        return f"It should return an array of shape (P,) = (3,), got {values.shape[1:]}."
+    probes = np.array(seen)
+    if not len(probes):
+        return "It never asked for a Hessian-vector product."
+    if not np.allclose(np.abs(probes), 1):
+        return f"The probes should be signs, -1 or 1; one of them was {probes[0]}."
+    if (probes == probes[0]).all():
+        return "Every probe was the same: this gives the sums of rows, not the diagonal. Draw each time anew, from rng."
+    if np.abs(np.corrcoef(probes.T) - np.eye(3)).max() > 0.1:
+        return "The entries of a probe must be independent of each other."
+    error = np.abs(values.mean(axis=0) - np.diag(H)).max()
+    if error > 0.25:
+        if np.abs(values.mean(axis=0)).max() < 0.25:
+            return "The mean is zero: H u alone averages out. Multiply by u once more, entry by entry."
+        return f"The mean of 4,000 estimates is {values.mean(axis=0).round(2)}, the diagonal {np.diag(H)}."
+    return None
+
+
+exercise("04.4", function(_my_hutchinson), "Unbiased, for one product.")
+
+
+# -- 05 Gauss-Newton-Bartlett ------------------------------------------------------------------------------------------
+
+exercise(
+    "05.1",
+    numbers(
+        [0, 0.25],
+        "The gradient is p - e_y: -0.5 for one label and 0.5 for the other, each with chance one half.",
+        {
+            (0, 0): "The mean is zero, but squares do not cancel.",
+            (0, 0.5): "The root of the mean square, perhaps: the square of 0.5 is 0.25.",
+            (-0.5, 0.25): "That is the gradient for one label. What is the mean over both?",
+            (0.5, 0.25): "That is the gradient for one label. What is the mean over both?",
+        },
+    ),
+    "A mean of zero, and the curvature p (1 - p).",
+)
+
+exercise(
+    "05.2",
+    numbers(
+        [-0.5, 0.25],
+        "The gradient is p - e_y with y the true label: no mean over labels.",
+        {(0, 0.25): "That is for sampled labels. A true label is one label.", (0.5, 0.25): "p_1 - 1, for label 1."},
+    ),
+    "Here the gradient has a mean, which B copies do not average away.",
+)
+
+exercise(
+    "05.3",
+    number(
+        240 * 1024,
+        "B counts predictions, and every token is one; half of the windows are looked at.",
+        {
+            240: "Those are the windows. Each holds 1,024 predictions.",
+            480: "Those are all windows. Only half of them are looked at, and each holds 1,024 predictions.",
+            480 * 1024: "Only half of the windows are looked at.",
+            120 * 1024: "Half of 480 is 240.",
+        },
+        rel=1e-6,
+    ),
+    "A quarter of a million.",
+)
+
+
+def _my_gnb(estimate):
+    x = np.array([1.0, -2.0, 0.5, 3.0])
+    z = np.array([[1.0, 0.0, 0.5], [0.0, 2.0, 0.0], [0.3, 0.2, 0.1], [-1.0, 0.0, 0.5]])
+    p, rng, seen = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True), np.random.default_rng(0), []
+
+    def mean_gradient(labels):
+        labels = np.asarray(labels)
+        if labels.shape != (4,) or labels.dtype.kind not in "iu":
+            raise ValueError(f"labels must be 4 integers, one an example, got {labels!r}")
+        seen.append(labels)
+        return x @ (p - np.eye(3)[labels]) / 4
+
+    G = (x**2) @ (p * (1 - p)) / 4
+    values = np.array([estimate(p.copy(), mean_gradient, rng) for _ in range(3000)], float)
+    if values.shape != (3000, 3):
+        return f"It should return an array of shape (P,) = (3,), got {values.shape[1:]}."
+    labels = np.array(seen)
+    if not len(labels):
+        return "It never asked for a gradient."
+    if (labels == labels[0]).all():
+        return "The labels were the same each time. They are to be drawn anew, from the probabilities p."
+    if np.abs(np.eye(3)[labels].mean(axis=0) - p).max() > 0.06:
+        return "The labels do not follow the probabilities p: row b of p is for example b."
+    mean = values.mean(axis=0)
+    if np.allclose(mean, G, rtol=0.15):
+        return None
+    if np.allclose(4 * mean, G, rtol=0.15):
+        return "Four times too small: the square of a mean gradient lacks the factor B."
+    if np.abs(mean).max() < 0.1:
+        return "The mean is zero: the gradient has to be squared."
+    return f"The mean of 3,000 estimates is {mean.round(2)}, the diagonal of G is {G.round(2)}."
+
+
+exercise("05.4", function(_my_gnb), "Sampled labels, mean gradient, square, times B.")
+
+
+# -- 07 Figure 2 rebuilt -----------------------------------------------------------------------------------------------
+
+exercise(
+    "07.1",
+    number(
+        2 / 68.8,
+        "It is 2 over the largest curvature there, which is that along x.",
+        {
+            1 / 68.8: "At 1/h it arrives in one step. It stays up to 2/h.",
+            2: "That is the limit along y, of curvature 1. Along x the surface is far steeper.",
+            2 / 27.2: "That is the size of the curvature at the saddle. Take that at x = 1.",
+            2 / 45: "That is the curvature of the spurious minimum. Take that at x = 1.",
+        },
+    ),
+    "Beyond it the minimum itself pushes gradient descent away.",
+)
+
+exercise(
+    "07.2",
+    numbers(
+        [0.8, 1.1],
+        "From 0.2 in steps of 0.3 it can only be at 0.2, 0.5, 0.8, ...: which two lie around 1?",
+        {
+            (0.7, 1.3): "It does not pass through 1: it can only be at 0.2 + 0.3 n.",
+            (0.85, 1.15): "It does not pass through 1: it can only be at 0.2 + 0.3 n.",
+            (1.1, 0.8): "Those two; the smaller one first.",
+        },
+    ),
+    "It never gets nearer to 1 than 0.1.",
+)
+
+exercise(
+    "07.3",
+    number(
+        1,
+        "y is exactly quadratic, so that it is right after one step. And x? See exercise 1 of notebook 02.",
+        {2: "Sooner: x is at -0.003 after the first step. How far is that from the saddle?"},
+        rel=1e-9,
+    ),
+    "Nobody gets to the minimum as fast as Newton's method gets to the saddle.",
+)
+
+exercise(
+    "07.4",
+    number(
+        13,
+        "No step is longer than 0.3 along y, and 3.9 have to be covered.",
+        {
+            14: "It need not arrive at 4 exactly: 3.9 is enough.",
+            4: "The clip is at 1, but the step is lr times that.",
+            39: "A step is 0.3 long, not 0.1.",
+        },
+        rel=1e-9,
+    ),
+    "The clip is a speed limit for every coordinate.",
+)
