@@ -539,3 +539,132 @@ exercise(
     ),
     "The clip is a speed limit for every coordinate.",
 )
+
+
+# -- 08 autodiff from nothing ------------------------------------------------------------------------------------------
+
+
+def _dual_exp(exp):
+    class Number:  # what the notebook's Dual looks like from outside
+        def __init__(self, value, tangent=0.0):
+            self.value, self.tangent = value, tangent
+
+    for value, tangent in ((0.0, 1.0), (1.0, 2.0), (-0.5, -3.0)):
+        got, e = exp(Number(value, tangent)), float(np.exp(value))
+        if not (hasattr(got, "value") and hasattr(got, "tangent")):
+            return f"It should return a Dual, got {got!r}."
+        if wrong := same(got.value, e, f"the value of exp({value:g})"):
+            return wrong
+        if wrong := same(got.tangent, e * tangent, f"the tangent for Dual({value:g}, {tangent:g})"):
+            if np.isclose(got.tangent, e):
+                return wrong + " The chain rule: the slope times the tangent that comes in."
+            return wrong
+    return None
+
+
+exercise("08.1", function(_dual_exp), "The slope of exp is exp, times the tangent that comes in.")
+
+exercise(
+    "08.2",
+    numbers(
+        [15, 3],
+        "The Hessian has 6ab and 3a^2 in its first row, 3a^2 and 0 in its second.",
+        {
+            (6, 1): "That is the gradient. Its change in the direction v is asked for.",
+            (12, 0): "That is the diagonal. Multiply the whole Hessian with v.",
+            (12, 3): "That is the first column, for v = (1, 0).",
+        },
+    ),
+    "One pass, without ever writing down H.",
+)
+
+exercise(
+    "08.3",
+    choice(
+        "forward",
+        {"reverse": "Reverse mode takes one pass for each output, here 1,000. How many does forward mode take?"},
+    ),
+    "One pass for each input. A loss has many inputs and one output, which is why training uses reverse mode.",
+)
+
+exercise(
+    "08.4",
+    number(
+        7,
+        "L = a^2 + a. What is its derivative at 3?",
+        {
+            6: "The third use of a, the summand, is missing.",
+            4: "The product uses a twice, and each use adds its share.",
+            12: "That is L itself at 3.",
+        },
+    ),
+    "All three uses have to be added up before a passes anything on.",
+)
+
+
+# -- 09 the tiny GPT, layer by layer -----------------------------------------------------------------------------------
+
+exercise(
+    "09.1",
+    number(
+        108_864,
+        "Words V D, positions T D, in each layer 12 D^2 for four matrices and 2 D for gains, and D for the last gain.",
+        {
+            108_864 + 96 * 64: "The output is the table of words again: it is counted once.",
+            108_864 - 64: "The gain of the last norm is missing.",
+            108_864 - 5 * 64: "The gains of the norms are missing, two in each layer and one at the end.",
+            108_864 - 64 * 64: "The positions have a table too.",
+            59_584: "That is with one layer. There are two.",
+        },
+        rel=1e-9,
+    ),
+    "Nearly all of it in the matrices of the blocks.",
+)
+
+exercise(
+    "09.2",
+    number(
+        np.log(50257),
+        "If all words are equally likely, each has p = 1/V, and the surprise is -log p.",
+        {
+            np.log2(50257): "That is in bits. Losses are in nats: the natural logarithm.",
+            np.log10(50257): "That is the logarithm to base 10. Losses are in nats: the natural logarithm.",
+            1 / 50257: "That is the probability. The loss is minus its logarithm.",
+        },
+        rel=0.001,
+    ),
+    "If a training starts far above this, something is wrong.",
+)
+
+exercise(
+    "09.3",
+    number(
+        2080,
+        "Position t sees itself and what came before: t weights in row t = 1, ..., 64.",
+        {
+            2016: "A token may look at itself: the diagonal counts.",
+            4096: "That is the whole square. The future is masked.",
+            2048: "A little more than half: the diagonal belongs to it.",
+        },
+        rel=1e-9,
+    ),
+    "A triangle with its diagonal.",
+)
+
+
+def _surprise_of(surprise):
+    for z, target in (([0.0, 0.0], 1), ([1.0, 2.0, 3.0], 0), ([1000.0, 999.0, 0.0], 1), ([-2000.0, -2001.0], 0)):
+        logits = np.array(z)
+        with np.errstate(all="ignore"):
+            got = surprise(logits.copy(), target)
+        expected = np.logaddexp.reduce(logits) - logits[target]
+        if not np.all(np.isfinite(np.asarray(got, float))):
+            return f"For z = {z} it gives {got}: exp overflows. Shift z first; softmax does not notice."
+        if wrong := same(got, expected, f"for z = {z} and target {target}"):
+            if np.allclose(got, -expected):
+                return wrong + " That is log p. The surprise is minus that."
+            return wrong
+    return None
+
+
+exercise("09.4", function(_surprise_of), "Exact, for logits of any size.")
