@@ -46,10 +46,10 @@ for weights, name, (color, _), shift in (
     ax.bar(
         np.arange(1, len(line)) + shift, surprise, width=0.4, color=color, label=f"{name}: mean {surprise.mean():.2f}"
     )
-ax.set(ylabel="surprise, -log p (nats)")
+ax.set(ylabel="surprise, -log p (nats)", ylim=(0, 4.9))
 ax.margins(x=0.01)
 ax.set_xticks(range(1, len(line)), text.decode(line[1:]).replace(" ", "·"))
-ax.legend(frameon=False, fontsize=8)
+ax.legend(frameon=False, fontsize=8, ncols=2)
 dress(ax)
 fig
 
@@ -58,7 +58,8 @@ fig
 # Everything in between is five kinds of layers, each a few lines of NumPy, and at the end of this notebook you will have computed the loss by hand, to the
 # last digit.
 #
-# The bars are the surprise of a small model at each character of a line, before training and after 600 steps on the poem. It has learned it half by heart.
+# The bars are the surprise of a small model at each character of a line, before training and after 600 steps on the poem. It has learned it nearly by heart, and is unsure where a
+# word begins.
 
 # %% [markdown]
 # ## What goes in?
@@ -202,7 +203,7 @@ for row, (axes, P) in enumerate(zip(fig.subplots(2, 4), maps, strict=True)):
 fig
 
 # %% [markdown]
-# Some heads look at the token before, some spread over all. Nobody told them to.
+# Each head looks at something of its own: some at the tokens just before, some at one place from many rows, some at all alike. Nobody told them to.
 #
 # ## Does nobody see the future, really?
 #

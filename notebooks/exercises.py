@@ -668,3 +668,132 @@ def _surprise_of(surprise):
 
 
 exercise("09.4", function(_surprise_of), "Exact, for logits of any size.")
+
+
+# -- 10 training a tiny GPT --------------------------------------------------------------------------------------------
+
+exercise(
+    "10.1",
+    number(
+        1.05,
+        "Every step pays 1 for its gradient; every tenth pays half of a sampled gradient more.",
+        {
+            1.1: "It looks at half of the batch.",
+            1.5: "That would be an estimate in every step.",
+            0.05: "That is the surcharge. The gradient itself costs 1.",
+            1.15: "A gradient with sampled labels costs 1, not 3.",
+        },
+        rel=0.001,
+    ),
+    "Five per cent, as the paper says.",
+)
+
+exercise(
+    "10.2",
+    number(
+        1 + 3 / 160,
+        "Every step pays 1; every tenth pays 3 for a product, times the share of the batch.",
+        {
+            1.3: "It looks at a sixteenth of the batch.",
+            1 + 1 / 160: "A Hessian-vector product costs 3 gradients.",
+            1 + 3 / 16: "That would be an estimate in every step.",
+            3 / 160: "That is the surcharge. The gradient itself costs 1.",
+        },
+        rel=0.001,
+    ),
+    "Less than two per cent.",
+)
+
+exercise(
+    "10.3",
+    choice(
+        "no 100000",
+        {
+            "yes 100000": "The comparison is right, but not the plot: midway in a long run the rate is still high.",
+            "no 50000": "It does not show it. But the claim is about twice as many steps of AdamW.",
+            "yes 50000": "Midway in a long run the rate is still high. And the claim is about twice the steps.",
+        },
+    ),
+    "T/2 against T, each run to its own end.",
+)
+
+exercise(
+    "10.4",
+    number(
+        (3 * 0.5 + 2 * 0.6 + 0.7) / 6,
+        "Write down the six pairs and take the smaller score of each.",
+        {
+            0.5: "That is the best of all four. Two trials find it only in half of the cases.",
+            0.675: "That is the mean of single trials. Of two, take the better one.",
+            0.55: "That is the mean of the two best. Draw any two, and take the better one.",
+        },
+        rel=0.002,
+    ),
+    "With more trials the expected best falls, whatever the method: equal budgets, or no comparison.",
+)
+
+
+# -- 11 the theorem, numerically ---------------------------------------------------------------------------------------
+
+exercise(
+    "11.1",
+    number(
+        (10 - np.sqrt(2)) / 2 * 1000,
+        "One half of (sqrt(100) - sqrt(2)), times sqrt(kappa).",
+        {
+            (10 - np.sqrt(2)) * 1000: "The factor one half is missing.",
+            (10 - np.sqrt(2)) / 2 * 1e6: "The condition number enters by its square root.",
+            (100 - np.sqrt(2)) / 2 * 1000: "Delta / eps enters by its square root as well.",
+        },
+    ),
+    "Four thousand steps, and five for clipped Newton.",
+)
+
+exercise(
+    "11.2",
+    number(
+        38,
+        "It walks at the speed eta rho = 0.25, and has 9.5 to go.",
+        {
+            40: "That is all the way. It is within rho of the minimum earlier.",
+            19: "The step is eta times the clipped rho.",
+            20: "The step is eta times the clipped rho, and it need not go all the way.",
+        },
+        rel=1e-6,
+    ),
+    "The first term of the theorem: proportional to the distance, without curvature.",
+)
+
+exercise(
+    "11.3",
+    number(
+        10,
+        "The loss goes with the square of the distance, so that it falls by a factor of 4 in each step.",
+        {
+            20: "That is for the distance. The loss falls with its square.",
+            9.966: "Steps are whole: round up.",
+            6: "Six powers of ten, but a step is a factor of 4.",
+        },
+        rel=1e-3,
+    ),
+    "The second term: a logarithm.",
+)
+
+
+def _clipped_newton(step):
+    H, g = np.array([[13.0, 5.0], [5.0, 13.0]]), np.array([-4.0, 5.0])
+    # eigenvectors (1, 1) / sqrt 2 with 18 and (1, -1) / sqrt 2 with 8: coordinates 1 / (18 sqrt 2), -9 / (8 sqrt 2)
+    for eta, rho in ((0.5, 10.0), (0.5, 0.3)):
+        a, b = 1 / (18 * np.sqrt(2)), max(-9 / (8 * np.sqrt(2)), -rho)
+        expected = -eta * np.array([a + b, a - b]) / np.sqrt(2)
+        got = step(g.copy(), H.copy(), eta, rho)
+        if wrong := same(got, expected, f"for H = [[13, 5], [5, 13]], g = (-4, 5), eta = {eta}, rho = {rho:g}"):
+            if np.shape(got) == (2,) and np.allclose(got, -expected):
+                return wrong + " The step goes against the gradient."
+            if np.shape(got) == (2,) and np.allclose(got, -eta * np.clip(np.linalg.solve(H, g), -rho, rho)):
+                return wrong + " You have clipped along the coordinates. Clip along the eigenvectors, then turn back."
+            return wrong
+    return None
+
+
+exercise("11.4", function(_clipped_newton), "Newton's step, with a speed limit for each eigenvector.")
