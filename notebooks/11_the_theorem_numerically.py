@@ -32,8 +32,8 @@ def worst_steps(kappa, optimizer, most, turned=0.0):
 
 
 kappas = [1, 10, 100, 1000, 10_000]
-rates = {kappa: np.linspace(0.1, 0.9, 81)[:, None] / np.sqrt(kappa) for kappa in kappas}
-sign = [worst_steps(kappa, sr.SignGD(rates[kappa]), int(12 * np.sqrt(kappa)) + 8).min() for kappa in kappas]
+rates = {kappa: np.linspace(0.1, 0.9, 41)[:, None] / np.sqrt(kappa) for kappa in kappas}
+sign = [worst_steps(kappa, sr.SignGD(rates[kappa]), int(7 * np.sqrt(kappa)) + 8).min() for kappa in kappas]
 clipped = [worst_steps(kappa, sr.ClippedNewton(lr=0.5, rho=0.5), 20)[0] for kappa in kappas]
 gd = [worst_steps(kappa, sr.GradientDescent(2 / (1 + kappa)), 3 * kappa)[0] for kappa in kappas[:4]]
 bound = (np.sqrt(GAP / TARGET) - np.sqrt(2)) / 2 * np.sqrt(kappas)
@@ -170,8 +170,8 @@ for name, opt in (("Newton", sr.Newton(1.0)), ("clipped Newton", sr.ClippedNewto
 sophia = sr.Sophia(lr=0.25, gamma=0.5, beta1=0.0, beta2=0.0, every=1, estimator=sr.exact_diagonal)
 print("kappa                          ", *(f"{kappa:6,}" for kappa in kappas[:4]))
 for degrees in (0, 30):
-    for label, opt, most in (("clipped Newton", sr.ClippedNewton(lr=0.5, rho=0.5), 20), ("Sophia", sophia, 6000)):
-        counts = [worst_steps(kappa, opt, most if degrees else 20, np.radians(degrees))[0] for kappa in kappas[:4]]
+    for label, opt in (("clipped Newton", sr.ClippedNewton(lr=0.5, rho=0.5)), ("Sophia", sophia)):
+        counts = [worst_steps(kappa, opt, 2 * kappa + 20, np.radians(degrees))[0] for kappa in kappas[:4]]
         print(f"turned by {degrees:2} degrees, {label:14} ", *(f"{n:6.0f}" for n in counts))
 
 # %% [markdown]

@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 
 import jupytext
 import nbformat
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from sophia_ref.files import replacing
@@ -60,11 +59,10 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     environment = os.environ | ONE_THREAD | {"SOPHIA_REF_STATIC": "1", "PYTHONHASHSEED": "0"}
     with warnings.catch_warnings(), TemporaryDirectory() as sockets:
         warnings.simplefilter("ignore")  # those of Jupyter's own machinery; a cell's are part of what it shows
-        kernel = AsyncKernelManager(kernel_name="python3")
+        client = NotebookClient(notebook, timeout=TIMEOUT, resources={"metadata": {"path": FOLDER}})
         if os.name == "posix":  # no ports, which two at a time may fight for
-            kernel.transport, kernel.connection_file = "ipc", f"{sockets}/kernel.json"
-        here = {"metadata": {"path": FOLDER}}
-        NotebookClient(notebook, km=kernel, timeout=TIMEOUT, resources=here).execute(env=environment)
+            client.config.ConnectionFileMixin.update(transport="ipc", connection_file=f"{sockets}/kernel.json")
+        client.execute(env=environment)
     notebook.metadata = nbformat.from_dict(KERNEL)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)

@@ -233,10 +233,10 @@ def _cured(step):
     for c, s in ((2.0, 4.0), (-3.0, 0.5), (2.0, -4.0), (-3.0, -0.5)):
         got = step(c, s)
         if wrong := same(got, -c / abs(s), f"for slope {c:g} and curvature {s:g}"):
-            if np.size(got) == 1 and np.allclose(got, c / abs(s)):
-                return wrong + " A positive slope means that the loss grows: the step must be negative."
             if s < 0 and np.size(got) == 1 and np.allclose(got, -c / s):
                 return wrong + " This is Newton's step still, uphill where the curvature is negative."
+            if np.size(got) == 1 and np.allclose(got, c / abs(s)):
+                return wrong + " A positive slope means that the loss grows: the step must be negative."
             return wrong
     return None
 

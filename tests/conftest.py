@@ -14,11 +14,11 @@ os.environ["MPLBACKEND"] = "Agg"
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
-WEB = Path(__file__).parent / "web"
+ASKED_FOR = [Path(__file__).parent / name for name in ("web", "notebooks")]
 
 
 def pytest_ignore_collect(collection_path, config):
-    """The tests in a browser are there for those who ask for them: `make test-web`."""
+    """Tests in a browser and of notebooks are there for those who ask: `make test-web`, `make test-notebooks`."""
     given = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     asked = any(path.resolve().is_relative_to(collection_path) for path in given)
-    return True if collection_path == WEB and not asked else None
+    return True if collection_path in ASKED_FOR and not asked else None
