@@ -71,20 +71,27 @@ def best(trials: Sequence[Trial]) -> dict[str, Trial]:
 
 
 def run_all(
-    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], executor: Executor, progress: str = ""
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    executor: Executor,
+    progress: str = "",
+    done: Callable[[int, Any], Any] | None = None,
 ) -> list[Any]:
     """[function(*job) for job in jobs] on an executor, in order. `progress`: label of a bar, none by default.
+    `done(i, result)` is called as soon as job i is, so that a result can be kept.
 
     The first error stops the study: what has not started is cancelled, and the error raised.
     """
     from tqdm.auto import tqdm
 
-    futures = [executor.submit(function, *job) for job in jobs]
+    futures = {executor.submit(function, *job): i for i, job in enumerate(jobs)}
     try:
         for future in tqdm(
             as_completed(futures), total=len(futures), desc=progress, unit="run", disable=None if progress else True
         ):
-            future.result()
+            result = future.result()
+            if done is not None:
+                done(futures[future], result)
     except BaseException:
         for future in futures:
             future.cancel()
