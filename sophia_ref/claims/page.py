@@ -1,0 +1,104 @@
+"""The page of claims, in Markdown, from the numbers alone: first a table of verdicts, then a section for each."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sophia_ref as sr
+from sophia_ref.claims.claim import OUTCOMES, Claim, Numbers
+
+Found = Sequence[tuple[Claim, Numbers, dict[str, Any]]]
+
+
+def markdown(found: Found, folder: Path, summary: str) -> str:
+    """The page. folder: where the figures are, beside the page."""
+    verdicts = {claim.name: claim.verdict(numbers) for claim, numbers, _ in found}
+    budgets = sorted({entry["budget"] for *_, entry in found})
+    parts = [
+        "# Does it really work? The claims, tried",
+        "Made by `sophia-ref claims`; do not edit. Every verdict is a function of the numbers below it, and none "
+        "of an opinion: `sophia_ref/claims/` has one file for each.",
+        _how(budgets, summary),
+        "## Verdicts",
+        _count(list(verdicts.values())),
+        _table(
+            ("", "claim", "verdict", "ours", "the paper's", "independent"),
+            [
+                (str(claim.number), f"[{claim.title}](#{claim.number}-{_anchor(claim.title)})",
+                 f"**{verdicts[claim.name].outcome}**", claim.headline(numbers), claim.paper, claim.independent)
+                for claim, numbers, _ in found
+            ],
+        ),
+    ]  # fmt: skip
+    for claim, numbers, _ in found:
+        parts += section(claim, numbers, folder.name)
+    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
+    parts.append(f"Page written by sophia-ref {sr.__version__} on {machine}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def section(claim: Claim, numbers: Numbers, folder: str) -> list[str]:
+    """One claim: what is said, what was done, the verdict, figure and tables."""
+    verdict = claim.verdict(numbers)
+    picture = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{folder}/{claim.name}-dark.png">'
+        f'<img alt="{claim.title}" src="{folder}/{claim.name}.png"></picture>'
+    )
+    parts = [
+        f"## {claim.number}. {claim.title}",
+        f"*Claim.* {claim.claim} ({claim.source.rstrip('.')}.)",
+        f"*Experiment.* {claim.experiment}",
+        f"**{verdict.outcome.capitalize()}.** {verdict.why} *Regime:* {verdict.regime}.",
+        f"*Beside it.* The paper: {claim.paper}. Others: {claim.independent}.",
+        picture,
+        claim.caption,
+    ]
+    for title, header, rows in claim.tables(numbers):
+        table = _table(header, rows)
+        if len(rows) > LONG:
+            table = f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
+        else:
+            table = f"{title}:\n\n{table}"
+        parts.append(table)
+    return parts
+
+
+LONG = 14  # rows of a table from which on it is folded
+
+
+def _how(budgets: list[str], summary: str) -> str:
+    words = {
+        "full": "",
+        "quick": " **This is a quick run: it shows every part, and its runs are too short to conclude anything.**",
+    }
+    note = "".join(words.get(name, f" (budget {name})") for name in budgets)
+    return (
+        "Every method had the same number of trials, from one Sobol sequence over its own ranges (learning rate, "
+        "gamma, betas, decay, where it has them), for every run length anew, on a seed and held-out data that are "
+        "used for nothing else. Shown are means over five other seeds, in brackets 95% bootstrap intervals, "
+        "widened as five values need it. Losses of two methods are compared seed by seed: one seed means the same "
+        f"start and the same batches. In all {summary}.{note}\n\n*Reproduced*: every comparison that the claim "
+        "makes comes out so, beyond its interval. *Partly*: some do. *Not reproduced at this scale*: none does, "
+        "and at least half come out the other way. *Underpowered*: the intervals leave it open. These are models "
+        "of about 30,000 parameters on two cores; the paper's have 125 million and more."
+    )
+
+
+def _count(verdicts: list[Any]) -> str:
+    counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in OUTCOMES}
+    return "; ".join(f"{outcome}: {n}" for outcome, n in counts.items()) + "."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _anchor(title: str) -> str:
+    """As GitHub makes it of a heading."""
+    return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")

@@ -1,0 +1,102 @@
+"""The experiments that are no training runs, against closed forms."""
+
+import numpy as np
+import pytest
+
+import sophia_ref as sr
+from sophia_ref.claims import estimators, heterogeneous, quadratic, saddle
+from sophia_ref.claims.quadratic import SHOWN, TUNED, Quadratic, instances
+from sophia_ref.claims.tuning import TINY
+from toy_problems.transformer import LanguageTask, TinyGPT
+from toy_problems.zipf import ZipfLanguage
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_quadratic_answers_as_its_formula_does(rotated):
+    eigenvalues, R, starts = instances((0, 1), 3, 100.0, rotated)
+    theta = starts[None] + np.random.default_rng(0).standard_normal((2, 2, 3))
+    oracle = Quadratic(eigenvalues, R, theta, 0.0)
+    for i in range(2):
+        for s in range(2):
+            H = R[s].T @ np.diag(eigenvalues) @ R[s]
+            x = theta[i, s]
+            assert np.isclose(oracle.loss()[i, s], x @ H @ x / 2)
+            assert np.allclose(oracle.grad()[i, s], H @ x)
+            assert np.allclose(oracle.hessian()[i, s], H)
+            assert np.allclose(oracle.hessian_diag()[i, s], np.diag(H))
+            assert np.allclose(oracle.hvp(theta)[i, s], H @ x)
+    assert np.allclose(R @ R.swapaxes(1, 2), np.eye(3))
+    assert np.allclose(Quadratic(eigenvalues, R, starts[None], 0.0).loss(), 0.5)
+    assert not set(TUNED) & set(SHOWN)
+
+
+@pytest.mark.parametrize("condition", [1.0, 10.0, 100.0])
+def test_gradient_descent_takes_the_steps_that_its_contraction_gives(condition):
+    eigenvalues, *_ = instances((0,), heterogeneous.DIMENSION, condition, False)
+    steps = heterogeneous.steps_to_tolerance(sr.GradientDescent(1 / condition), condition, True, (0, 1), 2000)
+    # coordinate i of the loss falls by (1 - lambda_i / kappa)^2 a step, from c_i^2 / 2, whatever the axes
+    t = np.arange(2001)[:, None]
+    falls = (1 - eigenvalues / condition) ** (2 * t)
+    for found, R, start in zip(steps, *instances((0, 1), heterogeneous.DIMENSION, condition, True)[1:], strict=True):
+        c = np.sqrt(eigenvalues) * (R @ start)
+        assert found == np.argmax((falls * c**2).sum(1) / 2 <= 0.005)
+
+
+def test_newton_takes_one_step_and_what_does_not_arrive_is_infinite():
+    for rotated in (False, True):
+        assert (heterogeneous.steps_to_tolerance(sr.Newton(1.0), 1e6, rotated, SHOWN, 10) == 1).all()
+    assert np.isinf(heterogeneous.steps_to_tolerance(sr.GradientDescent(1e-9), 1e6, True, SHOWN, 10)).all()
+    assert np.isinf(heterogeneous.steps_to_tolerance(sr.GradientDescent(1e9), 1e6, True, SHOWN, 200)).all()
+
+
+def test_the_theorems_curves_have_the_values_that_were_derived():
+    # FALL = 100: 4.3, 13.6, 43, 136, 429 at condition 1, 10, 100, 1e3, 1e4
+    bounds = [heterogeneous.sign_bound(10.0**i) for i in range(5)]
+    assert np.allclose(bounds, [4.29, 13.58, 42.93, 135.8, 429.3], rtol=2e-3)
+    assert heterogeneous.newton_bound() == pytest.approx(heterogeneous.DIMENSION / 2, abs=2.5)
+
+
+def test_sophia_by_coordinates_is_newton_where_the_axes_are_aligned():
+    settings = {"lr": 1.0, "gamma": 1.0, "1-beta1": 1.0}
+    opt = heterogeneous.rule("Sophia", settings, 1e6)
+    # unclipped from the start, as its distance in every coordinate is below lr
+    assert (heterogeneous.steps_to_tolerance(opt, 1e6, False, SHOWN, 10) == 1).all()
+
+
+def test_noise_on_the_quadratic_is_the_same_for_every_trial_and_method():
+    settings = {"lr": np.array([0.0, 0.0])[:, None, None], "gamma": np.ones((2, 1, 1))}
+    still = quadratic._descend("Sophia", settings, 0.9, 100.0, True, 1.0, 5, SHOWN)
+    assert np.allclose(still, 0.5)  # lr 0 stays where it starts
+    small = {"lr": np.full((2, 1, 1), 0.01), "gamma": np.ones((2, 1, 1))}
+    a, b = quadratic._descend("AdamW", small, 0.9, 100.0, True, 1.0, 20, SHOWN)
+    assert np.array_equal(a, b)
+
+
+def test_newton_by_coordinates_divides_by_the_diagonal_as_it_is():
+    step = saddle.DiagonalNewton(1.0)
+    theta = np.array([0.2, 0.0])
+    found = step.step(theta, step.init(theta), sr.Given(grad=np.array([-2.0, 3.0]), hessian_diag=np.array([-4.0, 0.0])))
+    assert np.allclose(found.theta, [0.2 - 0.5, 0.0])
+
+
+def test_the_gauss_newton_diagonal_is_the_mean_of_gnb_over_all_labels():
+    task = LanguageTask(TinyGPT(2, 2, 2, 1, 1), ZipfLanguage(np.random.default_rng(0), 2), 1)
+    theta = task.init(np.random.default_rng(0)).astype(np.float64) * 5
+    tokens, targets = batch = task.batch(np.random.default_rng(1), ())
+    z = task.model.logits(theta, tokens)
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    mean = 0.0
+    for labels in np.ndindex(2, 2):  # every pair of labels with its chance
+        y = np.array([labels])
+        chance = p[0, 0, y[0, 0]] * p[0, 1, y[0, 1]]
+        mean = mean + chance * tokens.size * sr.Oracle(task, theta, (tokens, y)).grad() ** 2
+    assert np.allclose(estimators.gauss_newton_diagonal(task, theta, batch), mean, atol=1e-14)
+    assert targets.shape == (1, 2)
+
+
+def test_the_variances_measured_agree_with_the_formulas():
+    found = estimators.measure(None, TINY)
+    rows = {row["name"]: row for row in found["stages"]["start"]["rows"]}
+    assert 0.2 < rows["Hutchinson"]["variance"] < 3  # of twenty draws
+    assert rows["GNB"]["negative"] == 0
+    assert rows["GNB"]["variance"] is None
