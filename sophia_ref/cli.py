@@ -1,5 +1,5 @@
-"""The command sophia-ref: list, race, step, basins, explore, dialects, train, profile, checkpoint, demo. Only it
-prints.
+"""The command sophia-ref: list, race, step, basins, explore, dialects, train, profile, claims, checkpoint,
+demo. Only it prints.
 
 Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
 SIGTERM and SIGHUP too), 141 for a closed pipe.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from sophia_ref.checkpoint import CheckpointError
-from sophia_ref.commands import basins, checkpoint, demo, dialects, explore, listing, profile, race, step, train
+from sophia_ref.commands import basins, checkpoint, claims, demo, dialects, explore, listing, profile, race, step, train
 from sophia_ref.commands.arguments import parse
 
 COMMANDS = {
@@ -24,6 +24,7 @@ COMMANDS = {
     "dialects": dialects.command,
     "train": train.command,
     "profile": profile.command,
+    "claims": claims.command,
     "checkpoint": checkpoint.command,
     "demo": demo.command,
 }

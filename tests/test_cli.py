@@ -526,7 +526,11 @@ def test_version_is_that_of_the_package(capsys):
 REFUSED = [
     # what is typed, and what the answer must hold
     ("lst", "'lst'", "did you mean 'list'?"),
-    ("help", "'help'", "expected list, race, step, basins, explore, dialects, train, profile, checkpoint, demo"),
+    (
+        "help",
+        "'help'",
+        "expected list, race, step, basins, explore, dialects, train, profile, claims, checkpoint, demo",
+    ),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),
     ("race fig2", "'fig2'", "did you mean 'sophia_fig2'?"),

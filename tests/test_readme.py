@@ -35,7 +35,19 @@ def test_every_file_that_is_named_exists():
 @pytest.mark.parametrize("line", re.findall(r"^    sophia-ref (.*?)(?:  |$)", README, re.MULTILINE))
 def test_every_command_line_that_is_shown_is_understood(line, tmp_path):
     words = line.replace("FILE", str(ROOT / "README.md")).split()
-    names = ("list", "race", "step", "basins", "explore", "dialects", "train", "profile", "checkpoint", "demo")
+    names = (
+        "list",
+        "race",
+        "step",
+        "basins",
+        "explore",
+        "dialects",
+        "train",
+        "profile",
+        "claims",
+        "checkpoint",
+        "demo",
+    )
     shown = dict.fromkeys(names, lambda args: 0)
     assert parse(words, shown).call is not None
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from sophia_ref.claims import load, page
 from sophia_ref.claims.claim import Claim, Numbers, plain, seconds_in_words
-from sophia_ref.claims.runs import SEMANTICS, Table
+from sophia_ref.claims.runs import SEMANTICS, FolderError, Table
 from sophia_ref.claims.tuning import BUDGETS, Budget, Plan
 from sophia_ref.files import replacing
 
@@ -49,7 +49,7 @@ def conduct(
     """Try the claims of these names and write the page; returns its path, None if only the plan was asked for.
 
     folder: where runs, numbers and figures are kept; the page is FOLDER.md beside it. pool: makes an executor.
-    Raises ValueError for a folder that holds claims of another budget, or a table that is none.
+    Raises FolderError for a folder that holds claims of another budget, or a table that is none.
     """
     claims = [load(name) for name in names]
     _refuse_others(folder, budget)
@@ -138,7 +138,7 @@ def _entry(folder: Path, name: str) -> dict[str, Any] | None:
             raise ValueError("something is missing")
         return entry
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a claim's numbers ({error!r:.100}); remove the file") from None
+        raise FolderError(f"{path}: not a claim's numbers ({error!r:.100}); remove the file") from None
 
 
 def _known(folder: Path, claim: Claim, budget: Budget) -> Numbers | None:
@@ -154,7 +154,7 @@ def _refuse_others(folder: Path, budget: Budget) -> None:
     for name in NAMES:
         entry = _entry(folder, name)
         if entry is not None and entry["budget"] != budget.name:
-            raise ValueError(
+            raise FolderError(
                 f"{folder} holds claims of the budget {entry['budget']}; expected {budget.name}, or another folder"
             )
 

@@ -32,6 +32,10 @@ GREATEST = 1e30  # norm that is kept; beyond it quantiles would warn
 CLIP_NORM = 1.0  # of gradients, as in the paper
 
 
+class FolderError(ValueError):
+    """A folder, or a file in it, that is not as a study of claims leaves it; the message names it."""
+
+
 class Spec(NamedTuple):
     """One training run. settings: (name, value), in the order of the method's space. tuning: whether it is scored on
     the part of the held-out data that tuning sees, or on the other."""
@@ -124,7 +128,7 @@ def _digits(x: Any) -> float | None:
 class Table:
     """Results by Spec, in a file of JSON lines if there is a path, otherwise in memory.
 
-    Raises ValueError, naming file and line, for a file that is not such a table.
+    Raises FolderError, naming file and line, for a file that is not such a table.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -189,7 +193,7 @@ class Table:
                 self._results[str(entry["key"])] = result
             except (ValueError, LookupError, TypeError) as error:
                 message = f"{path}, line {number}: not a run ({error!r:.100}); remove the line, or the file"
-                raise ValueError(message) from None
+                raise FolderError(message) from None
 
 
 def losses(table: Table, specs: Sequence[Spec]) -> Array:

@@ -3,6 +3,7 @@ and the exit code 2."""
 
 import argparse
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sophia_ref import __version__
+from sophia_ref.claims import NAMES
 from sophia_ref.commands import dialects
 from sophia_ref.commands.output import PICTURES, Say
 from sophia_ref.settings import LANGUAGE, TOYS
@@ -115,6 +117,25 @@ OPENBLAS_NUM_THREADS=1 in the environment shows what one thread does.
 examples:
   sophia-ref profile
   sophia-ref profile --preset 1m --batch-size 4 --optimizer adamw
+"""
+
+CLAIMS = """\
+Each claim made for Sophia is tried, and its verdict computed from what was
+measured. Methods are tuned with equal budgets, and training runs shared between
+claims. First the plan is printed: how many runs, and how long they will take.
+Everything is kept in FOLDER as soon as it is there, so Ctrl-C loses the runs
+under way at most, and the same command goes on. The page is FOLDER.md, with its
+figures in FOLDER. Quick takes up to ten minutes on two cores, and its runs are
+too short to conclude anything; --full takes about four hours. Nothing else
+should run meanwhile, as some claims are about time. The images of claim 8 need
+scikit-learn: pip install 'sophia-ref[digits]'.
+
+examples:
+  sophia-ref claims --list
+  sophia-ref claims saddle heterogeneous
+  sophia-ref claims --full --plan
+  sophia-ref claims --full --output docs/claims
+  sophia-ref claims --page --output docs/claims
 """
 
 CHECKPOINT = """\
@@ -250,6 +271,17 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace,
     add("--optimizer", metavar="NAME", type=learner, default="sophia-g", help="its name (default: %(default)s)")
     add("--batch-size", metavar="N", type=integer(1), default=16, help="windows a step (default: %(default)s)")
     add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
+
+    add = command("claims", "Try the claims made for Sophia: a page of verdicts", CLAIMS)
+    which = "names that --list shows (default: all)"
+    add("names", metavar="NAME", nargs="*", type=one_of("a claim", NAMES), default=[], help=which)
+    add("--list", action="store_true", help="show the claims and do nothing")
+    add("--full", action="store_true", help="the full budget; quick by default")
+    add("--plan", action="store_true", help="print the plan and stop")
+    add("--page", action="store_true", help="write figures and page anew from the numbers in FOLDER, and stop")
+    cores = os.cpu_count() or 1
+    add("--workers", metavar="N", type=integer(1), default=cores, help="processes (default: %(default)s, one a core)")
+    add("--output", metavar="FOLDER", default="out/claims", help="where files go (default: %(default)s)")
 
     add = command("checkpoint", "Print what is in a checkpoint", CHECKPOINT)
     add("action", metavar="show", type=one_of("an action", ("show",)))

@@ -173,7 +173,7 @@ def test_the_command(tmp_path, capsys):
     conduct._keep(folder, load("saddle"), TINY, load("saddle").measure(None, TINY), 1.0)
     assert main(["claims", "--page", "--output", str(folder)]) == 0
     assert capsys.readouterr().out == f"wrote {tmp_path / 'claims.md'}\n"
-    assert main(["claims", "saddle", "--output", str(folder)]) == 1
+    assert main(["claims", "saddle", "--output", str(folder)]) == 2
     assert "holds claims of the budget tiny" in capsys.readouterr().err
 
 
