@@ -29,7 +29,7 @@ class GPT(nn.Module):
         for i in range(self.layers):
             qkv = norm(x, w[f"{i}_attention_gain"]) @ w[f"{i}_attention_in"]  # (B, T, D) -> (B, T, 3D)
             x = x + self.attention(qkv) @ w[f"{i}_attention_out"]  # (B, T, 3D) -> (B, T, D)
-            hidden = F.gelu(norm(x, w[f"{i}_mlp_gain"]) @ w[f"{i}_mlp_in"], approximate="tanh")  # (B, T, D) -> (B, T, 4D)
+            hidden = F.gelu(norm(x, w[f"{i}_mlp_gain"]) @ w[f"{i}_mlp_in"], approximate="tanh")  # (B, T, 4D)
             x = x + hidden @ w[f"{i}_mlp_out"]  # (B, T, 4D) -> (B, T, D)
         return norm(x, w["gain"]) @ w["words"].T  # (B, T, D) -> (B, T, V), tied to the embedding
 

@@ -1,4 +1,4 @@
-"""The course as files: pairs of .py and .ipynb, their shape, and how answers are judged. `make test-notebooks` runs it."""
+"""The course as files: pairs of .py and .ipynb, their shape, how answers are judged. `make test-notebooks` runs it."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""Sophia's step as one kernel in Triton: each array is read once and written once, which is all that a step can be asked.
+"""Sophia's step as one kernel in Triton, which reads and writes each array once: a step cannot do with less.
 
 Six passes over P numbers (theta, m, h, g in; theta, m out) are 24 bytes a float32 parameter. The rule is that of
 `sophia_ref.sophia_update`, line by line. Without a GPU the kernel runs in Triton's interpreter, slowly, where it is
@@ -17,8 +17,10 @@ from torch import Tensor
 BLOCK = 1024  # numbers that one program of the kernel takes
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def sophia_kernel(theta_at: Any, m_at: Any, h_at: Any, g_at: Any, settings_at: Any, size: Any, BLOCK: tl.constexpr) -> None:
+@triton.jit
+def sophia_kernel(
+    theta_at: Any, m_at: Any, h_at: Any, g_at: Any, settings_at: Any, size: Any, BLOCK: tl.constexpr
+) -> None:
     """BLOCK coordinates of one parameter. settings: lr, lr * weight_decay, beta1, 1 - beta1, gamma, clip, eps."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < size
