@@ -183,7 +183,7 @@ def estimate(profile, step, theta, layout):
     if step.hutchinson is not None:
         return hutchinson(step.hutchinson, theta, layout)
     if step.gnb is not None:
-        g_hat, B = sampled_gradient(theta=theta, layout=layout, **step.gnb)
+        g_hat, B = sampled_gradient(theta, layout, **step.gnb)
         return g_hat * g_hat if profile == "official-G" else B * g_hat * g_hat
     if step.sampled_grad is not None and profile == "official-G":
         g_hat = laid_out(finite("sampled_grad", step.sampled_grad, theta), layout)
@@ -205,7 +205,7 @@ def hutchinson(micro_batches, theta, layout):
     return mean.reshape(theta.shape)
 
 
-def sampled_gradient(x, labels, mask, micro_batches, likelihood, theta, layout, true_labels=None):
+def sampled_gradient(theta, layout, x, labels, mask, micro_batches, likelihood="categorical", true_labels=None, **_):
     """g_hat, of theta's shape: gradient of the mean loss over the B unmasked rows, with drawn labels; and B."""
     N, d = np.shape(x)
     if theta.size % d:
@@ -301,7 +301,7 @@ def boolean(name, array, shape):
 def state(name, array, case):
     """m or h before the first step."""
     if array is None:
-        return np.zeros_like(case.theta)
+        array = np.zeros_like(case.theta)
     return laid_out(same_kind(name, array, case.theta), case.layout)
 
 

@@ -160,6 +160,7 @@ WHEN = [
         "return t > every and (t - 1) % every == 0",
         "return t % every == 0",
         "The estimate that is made after step k is used in it. Seen with every >= 2.",
+        public=True,
     ),
     Mutant(
         "levanter-refresh-in-step-1",
@@ -549,6 +550,7 @@ CLIP = [
         PAPER_RATIO + "        clipped",
         PAPER_RATIO.replace("-clip, clip", "-gamma, gamma") + "        clipped",
         "The two forms of the paper mixed: gamma in the denominator and as the bound. Seen where something is clipped.",
+        public=True,
     ),
     Mutant(
         "clip-of-the-momentum",
@@ -721,6 +723,7 @@ OFFICIAL_BUGS = [
         ABSORB + "        denominator = rho",
         ABSORB.replace("* h_hat", "* bs * h_hat") + "        denominator = rho",
         "B is counted twice. Seen with bs other than 1.",
+        public=True,
     ),
     Mutant(
         "official-batch-size-divides",
@@ -848,6 +851,7 @@ HUTCHINSON = [
         "        total = total + u * (A @ u)\n",
         "        u = np.sign(u)\n        total = total + u * (A @ u)\n",
         "The probe is made Rademacher. Seen with Gaussian probes.",
+        public=True,
     ),
     Mutant(
         "hutchinson-elementwise-hessian",
@@ -896,6 +900,7 @@ GNB = [
         "g_hat = total / B",
         "g_hat = total / N",
         "The mean counts masked rows, B does not. Seen with a mask.",
+        public=True,
     ),
     Mutant(
         "gnb-B-counts-micro-batches",
@@ -983,6 +988,7 @@ rows = [slice(i, i + 1) for i in range(N)]
         "    x, labels = x[mask], labels[mask]\n",
         "",
         "Masked rows enter the gradient, but not B. Seen with a mask.",
+        public=True,
     ),
     Mutant(
         "gnb-mask-inverted",
@@ -1114,6 +1120,7 @@ OPTAX_BUGS = [
         "ratio = m_hat / denominator",
         "ratio = self.m / denominator",
         "The paper's ratio. Seen in the first steps where something is not clipped.",
+        public=True,
     ),
     Mutant(
         "optax-correction-in-float32",
@@ -1139,6 +1146,7 @@ OPTAX_BUGS = [
         SOPHIA_DENOMINATOR + "        ratio = m_hat / denominator\n",
         "        denominator = np.maximum(gamma * self.h, 0) + eps\n        ratio = m_hat / denominator\n",
         "A sum for the maximum, behind a bound at zero. Seen where gamma h is about eps, with a large eps.",
+        public=True,
     ),
 ]
 
@@ -1152,8 +1160,8 @@ ADAM_BUGS = [
     Mutant(
         "adam-eps-before-the-correction",
         "denominator = np.sqrt(v_hat) + eps",
-        "denominator = (np.sqrt(self.h) + eps) / np.sqrt(1 - beta2**t)",
-        "The faster form of the paper's section 2, whose eps is another. Seen with small gradients in the first steps.",
+        "denominator = (np.sqrt(self.h) + eps) / (1 - beta2**t) ** 0.5",
+        "The paper's faster form, whose eps is another. Seen with small gradients in the first steps.",
     ),
     Mutant(
         "adam-maximum-for-sum",
@@ -1389,8 +1397,8 @@ STATE = [
     ),
     Mutant(
         "state-initial-ignored",
-        "    if array is None:\n        return np.zeros_like(case.theta)\n",
-        "    if array is None or case.t >= 0:\n        return np.zeros_like(case.theta)\n",
+        "    if array is None:\n        array = np.zeros_like",
+        "    if True:\n        array = np.zeros_like",
         "What the caller brings along is dropped. Seen from an initial state.",
     ),
     Mutant(
@@ -1401,7 +1409,7 @@ STATE = [
     ),
     Mutant(
         "state-in-float64",
-        "return np.zeros_like(case.theta)",
+        "array = np.zeros_like(case.theta)",
         "return np.zeros(case.theta.shape)",
         "NumPy's zeros are float64, and all that meets them becomes so. Seen in float32.",
     ),
