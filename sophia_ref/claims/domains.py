@@ -29,7 +29,7 @@ def arms(budget: Budget) -> list[Arm]:
         Arm(task, model, batch, method, steps, budget.few_trials)
         for task, model, batch in (("digits", of_digits, batches[0]), ("captions", of_captions, batches[1]))
         for method in METHODS
-        for steps in (budget.lengths if task == "digits" else [length // 2 for length in budget.lengths])
+        for steps in (budget.lengths if task == "digits" else [length // 4 for length in budget.lengths])
     ]
 
 

@@ -23,10 +23,12 @@ UNITS["captions"] = "nats a token"
 
 
 class Task(NamedTuple):
-    """score(theta, tuning): the loss on held-out data, of which tuning sees one part and the verdict another."""
+    """score(theta, tuning): the loss on held-out data. parts: the part that tuning sees, under True, and that of the
+    verdict, under False; they have nothing in common."""
 
     problem: Any
     score: Callable[[Array, bool], float]
+    parts: dict[bool, Any]
 
 
 @cache
@@ -64,7 +66,7 @@ def _language(source: Any, model: tuple[int, ...], batch: int, thin: int) -> Tas
     # in batches of one size whatever that of training is, and every other one belongs to tuning
     held_out = LanguageTask(problem.model, source, 16).validation_batches
     parts = {False: held_out[:: 2 * thin], True: held_out[thin :: 2 * thin]}
-    return Task(problem, lambda theta, tuning: problem.validation_loss(theta, parts[tuning]))
+    return Task(problem, lambda theta, tuning: problem.validation_loss(theta, parts[tuning]), parts)
 
 
 def _zipf(exponent: float, model: tuple[int, ...], batch: int) -> Task:
@@ -76,10 +78,10 @@ def _zipf(exponent: float, model: tuple[int, ...], batch: int) -> Task:
     def score(theta: Array, tuning: bool) -> float:
         return language.excess_loss(problem.model.logits(theta, parts[tuning]), parts[tuning])
 
-    return Task(problem, score)
+    return Task(problem, score, parts)
 
 
 def _digits(problem: Any) -> Task:
     X, y = problem.held_out
     parts = {False: (X[::2], y[::2]), True: (X[1::2], y[1::2])}
-    return Task(problem, lambda theta, tuning: float(problem.loss(theta, parts[tuning])))
+    return Task(problem, lambda theta, tuning: float(problem.loss(theta, parts[tuning])), parts)

@@ -49,12 +49,20 @@ def test_tuning_and_what_is_shown_share_no_seed_and_no_held_out_data(name):
     assert not any(spec.tuning for spec in shown_runs)
 
 
-def test_held_out_parts_are_disjoint():
-    task = make_task("zipf=1.0", (4, 4, 1, 1), 2)
-    theta = task.problem.init(np.random.default_rng(0))
-    batches = make_task("text", (8, 4, 1, 1), 2).problem.validation_batches
-    assert task.score(theta, True) != task.score(theta, False)
-    assert len(batches) > 8
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("text", (32, 4, 1, 1)), ("zipf=1.0", (16, 4, 1, 1)), ("digits", (4,)), ("captions", (74, 4, 1, 1))],
+)
+def test_the_held_out_parts_of_tuning_and_of_the_verdict_have_nothing_in_common(name, model):
+    def inputs(part):
+        return (
+            [batch[0] for batch in part] if isinstance(part, list) else [part[0] if isinstance(part, tuple) else part]
+        )
+
+    parts = make_task(name, model, 2).parts
+    tuning, verdict = inputs(parts[True]), inputs(parts[False])
+    assert not any(np.shares_memory(a, b) for a in tuning for b in verdict)  # both are views of one array
+    assert min(sum(map(len, tuning)), sum(map(len, verdict))) > 100
 
 
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=list(BUDGETS))
