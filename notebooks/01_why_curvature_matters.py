@@ -64,7 +64,7 @@ best = 2 / (1 + 25)
 ax.plot(best, abs(1 - best), "k*", markersize=11, label=f"best: lr {best:.3f}, factor {1 - best:.3f}")
 ax.axhline(1, color="gray", linewidth=0.7)
 ax.set(xlabel="learning rate", ylabel="size of the factor |1 - lr h|", ylim=(0, 1.6))
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="upper left", frameon=False, fontsize=8)
 dress(ax)
 fig
 

@@ -71,7 +71,7 @@ def draw(x=0.3):
         ylabel="loss",
         title=f"from x = {x:g} with curvature {curvature(x):.1f} to {target:.2f}",
     )
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper right", frameon=False, fontsize=8)
     dress(ax)
     return fig
 

@@ -102,7 +102,9 @@ for ax, optimizer in zip(
             run.steps, np.logaddexp(0, -run.trajectory[:, k - 1]), color=color, linestyle=line, label=f"word {k}"
         )
     ax.set(xlabel="step", ylabel="loss of one word", title=style_of(optimizer)["label"])
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(
+        loc="lower left" if isinstance(optimizer, sr.GradientDescent) else "upper right", frameon=False, fontsize=8
+    )
     dress(ax)
     ax.label_outer()
 fig
@@ -133,7 +135,7 @@ def draw(lr=0.1):
         ax.semilogy(run.steps, abs(run.trajectory[:, 0]) + 1e-9, **style_of(optimizer), markersize=3, markevery=4)
     ax.axhline(lr, color="gray", linewidth=0.7)
     ax.set(xlabel="step", ylabel="distance from the minimum", ylim=(1e-6, 3), title=f"a bowl of curvature 1, lr {lr:g}")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="lower left", frameon=False, fontsize=8)
     dress(ax)
     return fig
 

@@ -128,7 +128,7 @@ def draw(n=1):
         )
     ax.axvline(4, color="black", linewidth=0.8)
     ax.set(xlabel=f"mean of {n} estimate{'s' * (n > 1)} of 4", ylabel="density")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper right", frameon=False, fontsize=8)
     dress(ax)
     return fig
 
@@ -162,7 +162,7 @@ for beta2, (color, line) in zip((0.9, 0.99), SERIES, strict=False):
     )
 ax.axhline(4, color="black", linewidth=0.8)
 ax.set(xlabel="number of estimates", ylabel="h of the first coordinate")
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="upper right", frameon=False, fontsize=8)
 dress(ax)
 fig
 

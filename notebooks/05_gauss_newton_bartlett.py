@@ -29,7 +29,7 @@ for values, marker, label, (color, line) in (
 ):
     ax.loglog(sizes, values, marker=marker, color=color, linestyle=line, label=label)
 ax.set(xlabel="examples in the batch, B", ylabel="sum of B g² over the parameters")
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="upper left", frameon=False, fontsize=8)
 dress(ax)
 fig
 

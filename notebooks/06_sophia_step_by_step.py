@@ -124,7 +124,7 @@ def draw(gamma=0.3):
         label = f"h = {h:g}" + (": the sign of m" if h < 0 else f": Newton's up to |m| = {gamma * h:g}")
         ax.plot(m, np.clip(m / np.maximum(gamma * h, 1e-12), -1, 1), linestyle=line, label=label, **look)
     ax.set(xlabel="momentum m", ylabel="update", title=f"clip(m / max(γh, ε), 1) for γ = {gamma:g}")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="upper left", frameon=False, fontsize=8)
     dress(ax)
     return fig
 

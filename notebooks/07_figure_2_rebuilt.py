@@ -106,7 +106,7 @@ for name, optimizer in makers.items():
     )
     print(f"{look['label']:7} {said}")
 ax.set(xlabel="learning rate", ylabel="steps until within 0.1")
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="lower left", frameon=False, fontsize=8)
 dress(ax)
 fig
 

@@ -31,7 +31,7 @@ ax = fig.subplots()
 for (label, error), (color, line) in zip(errors.items(), SERIES, strict=False):
     ax.loglog(h, np.maximum(abs(error), 1e-16), color=color, linestyle=line, linewidth=1.6, label=label)
 ax.set(xlabel="h", ylabel="error of the derivative")
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="center left", frameon=False, fontsize=8)
 dress(ax)
 fig
 

@@ -49,7 +49,7 @@ for weights, name, (color, _), shift in (
 ax.set(ylabel="surprise, -log p (nats)", ylim=(0, 4.9))
 ax.margins(x=0.01)
 ax.set_xticks(range(1, len(line)), text.decode(line[1:]).replace(" ", "·"))
-ax.legend(frameon=False, fontsize=8, ncols=2)
+ax.legend(loc="upper right", frameon=False, fontsize=8, ncols=2)
 dress(ax)
 fig
 

@@ -32,7 +32,7 @@ def worst_steps(kappa, optimizer, most, turned=0.0):
 
 
 kappas = [1, 10, 100, 1000, 10_000]
-rates = {kappa: np.linspace(0.1, 0.9, 41)[:, None] / np.sqrt(kappa) for kappa in kappas}
+rates = {kappa: np.linspace(0.1, 0.3, 41)[:, None] / np.sqrt(kappa) for kappa in kappas}
 sign = [worst_steps(kappa, sr.SignGD(rates[kappa]), int(7 * np.sqrt(kappa)) + 8).min() for kappa in kappas]
 clipped = [worst_steps(kappa, sr.ClippedNewton(lr=0.5, rho=0.5), 20)[0] for kappa in kappas]
 gd = [worst_steps(kappa, sr.GradientDescent(2 / (1 + kappa)), 3 * kappa)[0] for kappa in kappas[:4]]
@@ -44,7 +44,7 @@ for values, name in ((gd, "GradientDescent"), (sign, "SignGD"), (clipped, "Clipp
     ax.loglog(kappas[: len(values)], values, **style_of(name))
 ax.loglog(kappas, bound, color="gray", linestyle=":", label="lower bound for SignGD")
 ax.set(xlabel="condition number", ylabel="steps to a hundredth of the loss")
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="upper left", frameon=False, fontsize=8)
 dress(ax)
 fig
 
@@ -136,7 +136,7 @@ for kappa, (color, line), width in zip((1.0, 100.0, 10_000.0), SERIES, (7, 4, 1.
         label=f"condition number {kappa:,.0f}",
     )
 ax.set(xlabel="step", ylabel="distance from the minimum", ylim=(1e-8, 20))
-ax.legend(frameon=False, fontsize=8)
+ax.legend(loc="upper right", frameon=False, fontsize=8)
 dress(ax)
 fig
 
