@@ -16,6 +16,7 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image, ImageColor
+from PIL.PngImagePlugin import PngInfo
 
 import sophia_ref as sr
 from sophia_ref import plots
@@ -35,12 +36,14 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG of 256 colours: a notebook should be a small file."""
     raw, small = io.BytesIO(), io.BytesIO()
     figure.savefig(raw, format="png", dpi=DPI)
-    image, palette = Image.open(raw).convert("RGB"), Image.new("P", (1, 1))
+    drawn, palette, made_by = Image.open(raw), Image.new("P", (1, 1)), PngInfo()
+    image = drawn.convert("RGB")
+    made_by.add_text("Software", drawn.info["Software"])  # matplotlib's version, which decides how letters are drawn
     exact = np.array([ImageColor.getrgb(color) for color in EXACT])
     rest = np.array(image.quantize(256 - len(EXACT)).getpalette()).reshape(-1, 3)
     near = np.abs(rest[:, None] - exact).max(axis=-1).min(axis=1) < 8  # Pillow would not tell them apart
     palette.putpalette([*exact.ravel().tolist(), *rest[~near].ravel().tolist()])
-    image.quantize(palette=palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True, pnginfo=made_by)
     return small.getvalue()
 
 
