@@ -20,8 +20,8 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = [path.stem for path in sorted(FOLDER.glob("[0-9][0-9]_*.py"))]
 LONGEST = 90  # seconds of processor time a notebook
 NUMBER = re.compile(r"(?<![\w.])[-−+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-−+]?\d+)?(?![\w])")
-# Pictures: means over BLOCK x BLOCK pixels, the root mean square of their differences in the TILE x TILE pixels where it
-# is greatest, in units of a channel (0 to 255). Another version of matplotlib sets letters and so all else a little
+# Pictures: means over BLOCK x BLOCK pixels, and the root mean square of their differences in those TILE x TILE pixels
+# where it is greatest, in units of a channel (0 to 255). Another matplotlib sets letters and so all else a little
 # elsewhere: from 3.11 to 3.10 the distance of the coarse means is at most 23, of different pictures 20 to 100.
 BLOCK, TILE, TOLERANCE = 4, 32, 8.0
 COARSE_BLOCK, COARSE_TILE, COARSE_TOLERANCE = 16, 96, 30.0
@@ -110,7 +110,7 @@ def image_of(output):
 
 
 def pictorial_difference(one, other):
-    """Pictures are alike up to how edges are smoothed, and up to how letters are set where another matplotlib did it."""
+    """Pictures are alike up to how edges are smoothed and, by another matplotlib, up to how letters are set."""
     same = one.info["Software"] == other.info["Software"]
     allowed, block, tile = (TOLERANCE, BLOCK, TILE) if same else (COARSE_TOLERANCE, COARSE_BLOCK, COARSE_TILE)
     a, b = (np.asarray(image.convert("RGB"), float) for image in (one, other))
