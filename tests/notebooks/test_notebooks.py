@@ -84,7 +84,7 @@ def difference(before, now):
 
 
 def textual_difference(one, other):
-    """Numbers may differ by a thousandth or by one in the last digit shown, and so may the blanks before them."""
+    """Numbers may differ by a thousandth, those that are no integers by one in the last digit; blanks do not count."""
     words, other_words = (" ".join(NUMBER.sub("#", text).split()) for text in (one, other))
     if words != other_words:
         return f"{other_words!r} where {words!r} is stored"
@@ -96,13 +96,14 @@ def textual_difference(one, other):
 
 
 def last_digit(number):
-    """What one more in the last digit would be.
+    """What one more in the last digit would be; 0 for an integer, which counts something.
 
     >>> last_digit("12.50"), last_digit("3e-05"), last_digit("1,234")
-    (0.01, 1e-05, 1.0)
+    (0.01, 1e-05, 0.0)
     """
     digits, _, exponent = number.replace(",", "").replace("−", "-").partition("e")
-    return 10.0 ** (int(exponent or 0) - len(digits.partition(".")[2]))
+    places = len(digits.partition(".")[2])
+    return 10.0 ** (int(exponent or 0) - places) if exponent or places else 0.0
 
 
 def image_of(output):
@@ -135,6 +136,7 @@ def means(x, n):
         ("loss 0.1234", "lost 0.1234", False),
         ("kappa 10,000: 494", "kappa  10,000:  494", True),
         ("kappa 10,000: 494", "kappa 10,000: 508", False),
+        ("step 163", "step 164", False),
         ("h -27.968", "h 27.968", False),
         ("1.2e-09", "1.3e-09", True),
         ("1.2e-09", "1.2e-08", False),
