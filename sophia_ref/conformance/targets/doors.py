@@ -1,0 +1,151 @@
+"""How an implementation's own settings are found from the paper's: by the names of its parameters.
+
+>>> def sophia(params, learning_rate, betas=(0.965, 0.99), rho=0.04, weight_decay=0.1): ...
+>>> paper = {"lr": 0.5, "beta1": 0.75, "beta2": 0.5, "gamma": 0.25, "clip": 1.0, "eps": 1.0, "weight_decay": 0.0}
+>>> lr, settings = Doors(sophia, {}).arguments(paper)  # it has the paper's first form
+>>> lr, settings
+(2.0, {'betas': (0.75, 0.5), 'rho': 0.25, 'weight_decay': 0.0})
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from math import frexp
+from typing import Any
+
+from sophia_ref.conformance.conversions import v2_to_v1
+from sophia_ref.conformance.targets.base import NotAsked, TargetError, first_named
+
+# The paper's name: what implementations call it.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "lr": ("lr", "learning_rate", "eta", "step_size"),
+    "beta1": ("beta1", "b1", "beta_1"),
+    "beta2": ("beta2", "b2", "beta_2"),
+    "gamma": ("gamma",),
+    "rho": ("rho", "p"),
+    "clip": ("clip", "clip_threshold", "clip_value", "clipping_threshold"),
+    "eps": ("eps", "epsilon"),
+    "weight_decay": ("weight_decay", "decay", "wd", "lambda_"),
+    "every": (
+        "every", "update_period", "update_interval", "hess_interval", "hessian_interval", "eval_every_k", "interval",
+        "update_freq", "k",
+    ),
+    "bs": ("bs", "batch_size"),
+    "mask": ("decay_mask", "mask", "weight_decay_mask"),
+}  # fmt: skip
+
+
+class Doors:
+    """The parameters of `function` by the paper's names.
+
+    names: the paper's name -> the parameter, for those that are called otherwise. squares_at_step: whether gamma h is
+    rho bs h there, as in the official SophiaG. schedule: whether it has a schedule of its own, and so needs `every`.
+    Raises TargetError for a name that is not known, and for a parameter that is not there.
+    """
+
+    def __init__(
+        self, function: Any, names: Mapping[str, str], squares_at_step: bool = False, schedule: bool = False
+    ) -> None:
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            raise TargetError(f"{_name(function)} has no signature to read its settings from") from None
+        self.name, self.parameters = _name(function), parameters
+        self.squares_at_step, self.schedule = squares_at_step, schedule
+        self.own = {canonical: first_named(known, parameters) for canonical, known in ALIASES.items()}
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        for canonical, own in names.items():
+            if canonical not in ALIASES:
+                near = difflib.get_close_matches(canonical, ALIASES, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(ALIASES)}"
+                raise TargetError(f"names: {canonical!r} is not a setting; {hint}")
+            if own not in parameters and not takes_any:
+                raise TargetError(f"names: {self.name} has no parameter {own!r}; it has {', '.join(parameters)}")
+            self.own[canonical] = own
+        self.betas = "betas" in parameters and self.own["beta1"] is None
+
+    def require(self, *canonical: str) -> None:
+        """Raises TargetError where a setting has no parameter."""
+        for name in canonical:
+            choices = {"gamma": ("gamma", "rho")}.get(name, (name,))
+            if any(self.own[choice] for choice in choices) or (self.betas and name in ("beta1", "beta2")):
+                continue
+            called = [alias for choice in choices for alias in ALIASES[choice]] + ["betas"] * name.startswith("beta")
+            raise TargetError(
+                f"{self.name}({', '.join(self.parameters)}) has no parameter for {name}; expected one of "
+                f"{', '.join(called)}, or --names {name}=ITS_NAME"
+            )
+
+    @property
+    def form(self) -> str:
+        """ "v2" for gamma, else "v1", or "official" where the batch size multiplies h in each step."""
+        return "v2" if self.own["gamma"] else "official" if self.squares_at_step else "v1"
+
+    def rate(self, settings: Mapping[str, Any], lr: float) -> float:
+        """The learning rate lr of a case in this form."""
+        if "gamma" in settings and self.form == "v1" and self.own["rho"]:
+            return float(v2_to_v1(lr, settings["gamma"], settings["eps"])["lr"])
+        return lr
+
+    def exact(self, settings: Mapping[str, Any]) -> bool:
+        """Whether these settings mean exactly the same there: converting them to the first form rounds, unless gamma
+        is a power of two."""
+        return not ("gamma" in settings and self.form == "v1") or frexp(settings["gamma"])[0] == 0.5
+
+    def arguments(self, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """lr, a number or a tuple of numbers as in the case, and the other settings by their own names.
+
+        What has no parameter is left out where that changes nothing: no decay, a clip at 1, an eps of its own. Raises
+        NotAsked, with the reason, elsewhere.
+        """
+        wanted = self._converted(settings)
+        lr, arguments = wanted.pop("lr"), {}
+        if self.betas:
+            arguments["betas"] = (wanted.pop("beta1"), wanted.pop("beta2"))
+        for name, value in wanted.items():
+            own = self.own.get(name)
+            if own is not None:
+                arguments[own] = value
+            elif not self._idle(name, value):
+                raise NotAsked(f"it has no setting {name}, which is {value!r} here")
+        return lr, arguments
+
+    def _converted(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = dict(settings)
+        gamma = wanted.get("gamma")
+        if gamma is not None and self.form != "v2" and self.own["rho"]:
+            if self.form == "official":
+                wanted["rho"] = wanted.pop("gamma")  # with bs = 1
+            elif _positive(gamma):
+                # η clip(m / max(γ h, ε), c) = η/γ clip(m / max(h, ε/γ), γ c)
+                clip = wanted.pop("clip", 1.0)
+                rates = wanted["lr"] if isinstance(wanted["lr"], tuple) else (wanted["lr"],)
+                first = v2_to_v1(rates[0], wanted.pop("gamma"), wanted["eps"], wanted["weight_decay"])
+                converted = tuple(rate / gamma for rate in rates)
+                wanted |= first | {
+                    "rho": gamma * clip,
+                    "lr": converted if isinstance(wanted["lr"], tuple) else first["lr"],
+                }
+            else:
+                wanted["rho"] = wanted.pop("gamma")  # to be refused
+        elif "rho" in wanted and self.own["rho"] is None and self.own["gamma"]:
+            wanted["gamma"] = wanted.pop("rho") * wanted.pop("bs")
+        return wanted
+
+    def _idle(self, name: str, value: Any) -> bool:
+        return (
+            (name == "weight_decay" and value == 0)
+            or (name == "clip" and value == 1)
+            or name in ("eps", "bs")  # its own eps shows where it matters; bs is given to its step
+            or (name == "every" and not self.schedule)
+        )
+
+
+def _positive(x: Any) -> bool:
+    return isinstance(x, float | int) and 0 < x < float("inf")
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", type(function).__name__)
