@@ -1,10 +1,12 @@
 """What can be certified: `load` makes a target, a function of a case, from a name or from a Python object.
 
-numpy:module.name    a function case -> list of dicts; a class with init and step like `sophia_ref.Sophia`; or a rule
-                     like `sophia_ref.sophia_update`
-torch:module.Class   a torch.optim.Optimizer
-optax:module.name    a function that returns a GradientTransformation
-results.json         what any program, in any language, has written: docs/conformance.md describes it
+    numpy:module.name    a function case -> list of dicts; a class with init and step like `sophia_ref.Sophia`; or a
+                         rule like `sophia_ref.sophia_update`
+    torch:module.Class   a torch.optim.Optimizer
+    optax:module.name    a function that returns a GradientTransformation
+    results.json         what any program, in any language, has written
+
+docs/conformance.md says more about each.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from sophia_ref.conformance.targets.base import (
     TargetError,
     profiles_by_name,
 )
+from sophia_ref.conformance.targets.plain import RuleTarget
 
 __all__ = ["FIELDS", "Fault", "NotAsked", "Refused", "Results", "Target", "TargetError", "load"]
 
@@ -55,14 +59,11 @@ def load(target: Any, names: Mapping[str, str] | None = None) -> Target:
     kind, colon, dotted = spec.partition(":")
     if not colon or kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, 1) if colon else []
-        hint = (
-            f"did you mean '{near[0]}:{dotted}'?"
-            if near
-            else f"expected {', '.join(f'{k}:module.name' for k in KINDS)}"
-        )
+        expected = f"expected {', '.join(f'{kind}:module.name' for kind in KINDS)}"
+        hint = f"did you mean '{near[0]}:{dotted}'?" if near else expected
         raise TargetError(f"{spec!r} is not a target; {hint} or a results file .json")
     for library in LIBRARIES[kind]:
-        if importlib.util.find_spec(library) is None:
+        if find_spec(library) is None:
             extra = {"torch": "torch", "jax": "jax", "optax": "jax"}[library]
             raise TargetError(f"{spec!r} needs {library}, which is not installed: pip install 'sophia-ref[{extra}]'")
     return _made(spec, kind, _found(spec, dotted), names)
@@ -75,7 +76,8 @@ def _made(name: str, kind: str, obj: Any, names: Mapping[str, str]) -> Target:
         raise TargetError(f"{name!r}: {error}") from None
     source = _source(obj)
     plain = name.rsplit(":")[-1].rsplit(".")[-1]
-    return Target(name, kind, run, profiles_by_name(plain), source, _versions(kind, obj))
+    refuses = not isinstance(run, RuleTarget)
+    return Target(name, kind, run, profiles_by_name(plain), source, _versions(kind, obj), refuses)
 
 
 def _runner(kind: str) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ class Target:
     run: Callable[[Case], Results]
     profiles: tuple[str, ...]  # what it is asked unless one says otherwise
     source: Path | None = None  # the file that it comes from
-    versions: Mapping[str, str] = ()  # type: ignore[assignment]  # of what it runs on
+    versions: Mapping[str, str] = field(default_factory=dict)  # of what it runs on
+    refuses: bool = True  # whether it is asked what must be refused: not a rule alone
 
     @property
     def label(self) -> str:

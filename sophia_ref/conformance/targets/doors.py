@@ -12,8 +12,9 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from math import frexp
 from typing import Any
+
+import numpy as np
 
 from sophia_ref.conformance.conversions import v2_to_v1
 from sophia_ref.conformance.targets.base import NotAsked, TargetError, first_named
@@ -83,16 +84,9 @@ class Doors:
         """ "v2" for gamma, else "v1", or "official" where the batch size multiplies h in each step."""
         return "v2" if self.own["gamma"] else "official" if self.squares_at_step else "v1"
 
-    def rate(self, settings: Mapping[str, Any], lr: float) -> float:
-        """The learning rate lr of a case in this form."""
-        if "gamma" in settings and self.form == "v1" and self.own["rho"]:
-            return float(v2_to_v1(lr, settings["gamma"], settings["eps"])["lr"])
-        return lr
-
-    def exact(self, settings: Mapping[str, Any]) -> bool:
-        """Whether these settings mean exactly the same there: converting them to the first form rounds, unless gamma
-        is a power of two."""
-        return not ("gamma" in settings and self.form == "v1") or frexp(settings["gamma"])[0] == 0.5
+    def named(self, canonical: str, value: Any) -> dict[str, Any]:
+        """This setting under its own name."""
+        return {self.own[canonical] or canonical: value}
 
     def arguments(self, settings: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """lr, a number or a tuple of numbers as in the case, and the other settings by their own names.
@@ -109,7 +103,7 @@ class Doors:
             if own is not None:
                 arguments[own] = value
             elif not self._idle(name, value):
-                raise NotAsked(f"it has no setting {name}, which is {value!r} here")
+                raise NotAsked(f"it has no setting {name}")
         return lr, arguments
 
     def _converted(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,11 +117,8 @@ class Doors:
                 clip = wanted.pop("clip", 1.0)
                 rates = wanted["lr"] if isinstance(wanted["lr"], tuple) else (wanted["lr"],)
                 first = v2_to_v1(rates[0], wanted.pop("gamma"), wanted["eps"], wanted["weight_decay"])
-                converted = tuple(rate / gamma for rate in rates)
-                wanted |= first | {
-                    "rho": gamma * clip,
-                    "lr": converted if isinstance(wanted["lr"], tuple) else first["lr"],
-                }
+                lr = tuple(rate / gamma for rate in rates) if isinstance(wanted["lr"], tuple) else first["lr"]
+                wanted |= first | {"rho": gamma * clip, "lr": lr}
             else:
                 wanted["rho"] = wanted.pop("gamma")  # to be refused
         elif "rho" in wanted and self.own["rho"] is None and self.own["gamma"]:
@@ -136,7 +127,7 @@ class Doors:
 
     def _idle(self, name: str, value: Any) -> bool:
         return (
-            (name == "weight_decay" and value == 0)
+            (name == "weight_decay" and not np.any(value))
             or (name == "clip" and value == 1)
             or name in ("eps", "bs")  # its own eps shows where it matters; bs is given to its step
             or (name == "every" and not self.schedule)

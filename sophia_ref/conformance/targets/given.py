@@ -18,12 +18,13 @@ Array = Any
 
 @dataclass(frozen=True)
 class CaseOracle:
-    """The answers of step i of a case at theta, whose gradient there is g."""
+    """The answers of step i of a case at theta, whose gradient there is g. due: whether an estimate is due there."""
 
     given: Given
     theta: Array
     g: Array
     i: int
+    due: bool
 
     def grad(self) -> Array:
         return self.g
@@ -40,6 +41,8 @@ class CaseOracle:
             ]
             return (sum(estimates[1:], estimates[0]) / len(estimates)).reshape(self.theta.shape)
         if given.gnb is not None:
+            if not sound(given.gnb, self.theta.size):
+                raise NotAsked("labels and masks belong to the problem here, and not to the optimizer")
             oracle = Oracle(Labelled(given.gnb), self.theta.reshape(-1), rng=np.random.default_rng(0))
             return estimator(oracle).reshape(self.theta.shape)
         return estimator(self)
@@ -54,7 +57,19 @@ class CaseOracle:
         return self.given.sampled_grad, 1.0
 
     def _missing(self) -> Any:
+        if self.due:
+            raise ValueError(f"h_hat: None in step {self.i}; expected an estimate there")  # which is to refuse the case
         raise Fault("asks for curvature, where none is due", self.i)
+
+
+def sound(gnb: Any, P: int) -> bool:
+    """Whether labels, mask and micro-batches are those of the rows of x, and the labels those of P / d classes."""
+    N, d = gnb["x"].shape
+    lengths = {len(gnb[name]) for name in ("labels", "true_labels", "mask")}
+    if lengths != {N} or sum(gnb["micro_batches"]) != N or not gnb["mask"].any():
+        return False
+    labels = gnb["labels"]
+    return gnb["likelihood"] == "gaussian" or bool(((labels >= 0) & (labels < P // d)).all())
 
 
 @dataclass(frozen=True)

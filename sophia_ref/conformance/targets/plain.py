@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,8 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
         doors = Doors(obj, names)
         doors.require("lr")
         return RuleTarget(obj, doors, tuple(taken))
-    needed = [
-        p for p in parameters.values() if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p for p in parameters.values() if p.default is p.empty and p.kind not in several]
     if len(needed) > 1 or not parameters or any(p.kind is p.KEYWORD_ONLY for p in needed):
         raise TargetError(
             f"{getattr(obj, '__name__', 'it')}({', '.join(parameters)}): expected one argument, a case, or a rule "
@@ -70,7 +69,7 @@ def unchanged(given: Mapping[str, Array], before: Mapping[str, Array], step: int
 
 def same_bits(a: Array, b: Array) -> bool:
     """Whether two arrays hold the same numbers, NaN and the sign of zero included."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
 def settings_of(case: Case, mask_door: bool) -> Mapping[str, Any]:
@@ -105,7 +104,7 @@ class ClassTarget:
                 arguments["estimator"] = _square
 
         def made() -> Any:
-            return self.cls(**{self.doors.own["lr"]: schedule if isinstance(lr, tuple) else lr}, **arguments)
+            return self.cls(**arguments, **self.doors.named("lr", schedule if isinstance(lr, tuple) else lr))
 
         opt = made()
         theta = laid_out(case.theta, case.layout)
@@ -117,12 +116,10 @@ class ClassTarget:
                 name: x for name in ("h_hat", "sampled_grad") if (x := getattr(given, name)) is not None
             }
             before = {name: x.copy() for name, x in arrays.items()}
-            answer = opt.step(theta, state, CaseOracle(given, theta, g, i))
+            answer = opt.step(theta, state, CaseOracle(given, theta, g, i, due(case, i)))
             unchanged(arrays, before, i)
             if not isinstance(answer, tuple) or len(answer) < 2:
-                raise Fault(
-                    f"step returns {type(answer).__name__}; expected (theta, state) or (theta, state, terms)", i
-                )
+                raise Fault(f"step returns {type(answer).__name__}; expected (theta, state), or with terms behind", i)
             theta, state = answer[0], answer[1]
             terms = answer[2] if len(answer) > 2 and isinstance(answer[2], Mapping) else {}
             if self.doors.form == "v1":  # its terms mean something else
@@ -146,10 +143,10 @@ class ClassTarget:
         own = {name: first_named(STATE_NAMES[name], fields) for name in changes}
         if missing := [name for name, field in own.items() if field is None]:
             raise NotAsked(f"its state has no {missing[0]} to set")
-        values = {own[name]: value for name, value in changes.items()}
+        values = {str(own[name]): value for name, value in changes.items()}
         if hasattr(state, "_replace"):
             return state._replace(**values)
-        return replace(state, **values) if is_dataclass(state) else {**state, **values}
+        return {**state, **values} if isinstance(state, Mapping) else replace(state, **values)
 
 
 def _square(oracle: Any) -> Array:
@@ -201,9 +198,8 @@ class RuleTarget:
             before = {name: x.copy() for name, x in arrays.items()}
             if "t" in self.doors.parameters:
                 arguments["t"] = case.t + i
-            own_lr = self.doors.own["lr"]
             rate = lr[i - 1] if isinstance(lr, tuple) else lr
-            answer = self.rule(*arrays.values(), **{own_lr: rate}, **arguments)
+            answer = self.rule(*arrays.values(), **arguments, **self.doors.named("lr", rate))
             unchanged(arrays, before, i)
             arrays_back, terms = _split(answer, i)
             theta = arrays_back[0]

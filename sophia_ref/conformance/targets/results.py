@@ -92,9 +92,8 @@ def _check_steps(id: str, steps: Any) -> None:
                 try:
                     number(x)
                 except ValueError:
-                    raise TargetError(
-                        f"{where}[{i}].{name}[{j}] is {x!r:.40}; expected a number, or one in hexadecimal"
-                    )
+                    at = f"{where}[{i}].{name}[{j}]"
+                    raise TargetError(f"{at} is {x!r:.40}; expected a number, or one in hexadecimal") from None
 
 
 def number(x: Any) -> float:

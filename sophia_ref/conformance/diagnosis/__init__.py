@@ -1,0 +1,123 @@
+"""The likely cause of a failure: mistakes that are known are made on purpose, and what comes out is compared.
+
+`catalogue(profile)` has them, `diagnose` finds the one whose numbers are those of the target, on every vector that it
+failed and on every one that it passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sophia_ref.conformance.compare import Outcome
+from sophia_ref.conformance.diagnosis import estimates, first_order, sophia
+from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
+from sophia_ref.conformance.diagnosis.simulate import lacks
+from sophia_ref.conformance.targets.base import Results
+from sophia_ref.conformance.vectors import Vector, distance, units_of
+
+__all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
+
+FIELDS = ("h_hat", "m", "h", "v", "theta")  # whose meaning does not depend on how a rule is written
+SLACK = 4  # a mistake may be computed in another order too
+
+
+@dataclass(frozen=True)
+class Match:
+    """A hypothesis, and how many of the vectors that failed, and that passed, come out of it as of the target."""
+
+    hypothesis: Hypothesis
+    explained: int
+    kept: int
+
+    def of(self, failed: int, passed: int) -> bool:
+        """Whether that is all of them."""
+        return (self.explained, self.kept) == (failed, passed)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The best hypothesis, others that explain as much, and the dialect that does."""
+
+    failed: int  # vectors whose numbers differ
+    passed: int
+    best: Match | None
+    others: tuple[Hypothesis, ...] = ()
+
+    @property
+    def certain(self) -> bool:
+        """Whether everything that the target did comes out of the hypothesis."""
+        return self.best is not None and self.best.of(self.failed, self.passed)
+
+    def __str__(self) -> str:
+        if self.best is None:
+            return f"no known mistake explains any of the {self.failed} that differ"
+        cause = self.best.hypothesis
+        if self.certain:
+            how = f"it agrees with the target on all {self.failed} that differ, and on the {self.passed} that pass"
+        else:
+            how = f"it explains {self.best.explained} of the {self.failed} that differ"
+            how += f", and {self.best.kept} of the {self.passed} that pass" * (self.best.kept < self.passed)
+        lines = [f"likely cause: {cause.cause} ({cause.name})", f"  {how}", f"  instead: {cause.fix}"]
+        for other in self.others:
+            lines.append(f"  {'or ' if not other.dialect else ''}{other.cause} ({other.name})")
+        return "\n".join(lines)
+
+
+@cache
+def catalogue(profile: str) -> tuple[Hypothesis, ...]:
+    """Every mistake that can be made in a profile, and every dialect that differs from it."""
+    known = (*sophia.hypotheses(), *estimates.hypotheses(), *first_order.hypotheses())
+    return tuple(hypothesis for hypothesis in known if profile in hypothesis.profiles)
+
+
+def diagnose(profile: str, outcomes: Sequence[Outcome]) -> Diagnosis | None:
+    """The likely cause of what failed among these outcomes of one profile; None where no numbers differ."""
+    asked = [outcome for outcome in outcomes if outcome.vector.verdict != "invalid"]
+    failed = [outcome for outcome in asked if outcome.status == "failed" and (outcome.results or outcome.asks)]
+    passed = [outcome for outcome in asked if outcome.status == "passed" and outcome.results]
+    if not failed:
+        return None
+    all_of_it = [h for h in catalogue(profile) if all(_explains(h, outcome) for outcome in (*failed, *passed))]
+    matches = [Match(hypothesis, len(failed), len(passed)) for hypothesis in all_of_it]
+    if not all_of_it:
+        for hypothesis in catalogue(profile):
+            if explained := sum(_explains(hypothesis, outcome) for outcome in failed):
+                matches.append(Match(hypothesis, explained, sum(_explains(hypothesis, outcome) for outcome in passed)))
+    if not matches:
+        return Diagnosis(len(failed), len(passed), None)
+    # as in the catalogue, mistakes come before dialects
+    best = max(matches, key=lambda match: (match.explained + match.kept, match.explained))
+    alike = [m.hypothesis for m in matches if m is not best and (m.explained, m.kept) == (best.explained, best.kept)]
+    return Diagnosis(len(failed), len(passed), best, tuple(alike))
+
+
+def _explains(hypothesis: Hypothesis, outcome: Outcome) -> bool:
+    """Whether what came out is what this mistake makes of the vector."""
+    case = outcome.vector.case()
+    if outcome.results is None:
+        return lacks(case, hypothesis.run)
+    try:
+        made = hypothesis.run(case)
+    except Exception:  # settings that not even a mistake can be made with
+        return False
+    return alike(outcome.vector, made, outcome.results)
+
+
+def alike(vector: Vector, made: Results, got: Results) -> bool:
+    """Whether two results are the same but for rounding."""
+    case: Any = vector.case()
+    units = units_of(case, made)
+    for i, (a, b) in enumerate(zip(made, got, strict=True)):
+        for field in FIELDS:
+            if field not in a or field not in b:
+                continue
+            allowed = SLACK * max(vector.ulps.get(field, 0), 2)
+            off = np.where(vector.free[i].get(field, False), 0.0, distance(b[field], a[field], units[i][field]))
+            if (off > allowed).any():
+                return False
+    return True
