@@ -58,7 +58,10 @@ def ask(target: Target, vector: Vector) -> Outcome:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            results = _sound(target.run(case), case)
+            answer = target.run(case)
+            if vector.verdict == "invalid":
+                return Outcome(vector, "failed", "accepts it; expected a refusal")
+            results = _sound(answer, case)
         if changed := _changed(case, vector.case()):
             raise Fault(f"changes {changed} of the case in place")
     except NotAsked as reason:
@@ -73,8 +76,6 @@ def ask(target: Target, vector: Vector) -> Outcome:
         return Outcome(
             vector, "failed", f"refuses it: {' '.join(said.split())[:300]}{_where(error, target)}", asks=True
         )
-    if vector.verdict == "invalid":
-        return Outcome(vector, "failed", "accepts it; expected a refusal", results=results)
     divergence = compare(vector, case, results)
     if divergence is None:
         return Outcome(vector, "passed", results=results)

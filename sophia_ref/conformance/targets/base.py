@@ -21,7 +21,7 @@ FIELDS = (
 # What a state calls the averages of gradients, of curvature, of squared gradients, and the number of its steps.
 STATE_NAMES: Mapping[str, tuple[str, ...]] = {
     "m": ("m", "exp_avg", "momentum", "mu", "momentum_buffer", "first_moment"),
-    "h": ("h", "hessian", "hessian_moment", "exp_hessian_diag", "hessian_diag", "hess", "nu"),
+    "h": ("h", "hessian_moment", "exp_hessian_diag", "hessian_diag", "hessian", "hess", "nu"),
     "v": ("v", "exp_avg_sq", "nu", "second_moment"),
     "t": ("t", "step", "count", "steps", "step_count"),
 }
