@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.conformance.engine import Knobs, Variant
-from sophia_ref.conformance.targets.base import Results, knobs_of
+from sophia_ref.conformance.targets.base import Results, knobs_of, offered
 from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
@@ -61,7 +61,7 @@ class Sophia:
         for i, given in enumerate(case.steps):
             t, lr, fields = t + 1, rates[i], {}
             n, making = knobs.estimates(t, k), self.due(knobs, t, k)
-            h_hat = self.estimate(given, theta.astype(case.dtype)) if making and (self.free or offers(given)) else None
+            h_hat = self.estimate(given, theta.astype(case.dtype)) if making and (self.free or offered(given)) else None
             last = h_hat if h_hat is not None else last
             if self.stale:
                 h_hat = last
@@ -107,17 +107,13 @@ def settings_of(case: Case) -> Settings:
     return s
 
 
-def offers(given: Given) -> bool:
-    return any(x is not None for x in (given.h_hat, given.sampled_grad, given.hutchinson, given.gnb))
-
-
 def lacks(case: Case, mistake: Any) -> bool:
     """Whether this would want an estimate in a step that has none."""
     if not isinstance(mistake, Sophia) or mistake.free:
         return False
     k = mistake.settings(settings_of(case))["every"]
     knobs = replace(knobs_of(case.profile), **mistake.knobs)
-    return any(mistake.due(knobs, case.t + i, k) and not offers(given) for i, given in enumerate(case.steps, start=1))
+    return any(mistake.due(knobs, case.t + i, k) and not offered(given) for i, given in enumerate(case.steps, start=1))
 
 
 # -- estimates ---------------------------------------------------------------------------------------------------------

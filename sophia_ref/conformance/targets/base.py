@@ -9,7 +9,7 @@ from typing import Any
 
 from sophia_ref.conformance.dialects import DIALECTS
 from sophia_ref.conformance.engine import Knobs
-from sophia_ref.conformance.vectors import Case
+from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
 Results = list[dict[str, Array]]  # one dict a step, field -> array; theta is always among them
@@ -83,6 +83,11 @@ def due(case: Case, i: int) -> bool:
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         return False
     return knobs_of(case.profile).estimates_at(case.t + i, every)
+
+
+def offered(given: Given) -> bool:
+    """Whether a step is given an estimate, in any form."""
+    return any(x is not None for x in (given.h_hat, given.sampled_grad, given.hutchinson, given.gnb))
 
 
 def profiles_by_name(name: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from sophia_ref.conformance.targets.base import (
     TargetError,
     due,
     first_named,
+    offered,
 )
 from sophia_ref.conformance.targets.doors import Doors
 from sophia_ref.conformance.vectors import Case, Given, laid_out
@@ -39,10 +40,11 @@ Tensor = Any
 
 def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
     """The function case -> Results. Raises TargetError unless obj is an optimizer's class, or a partial of one."""
-    cls = obj.func if isinstance(obj, partial) else obj
-    if not (inspect.isclass(cls) and callable(getattr(cls, "step", None))):
+    cls: Any = obj.func if isinstance(obj, partial) else obj
+    step: Any = getattr(cls, "step", None)
+    if not (inspect.isclass(cls) and callable(step)):
         raise TargetError(f"{cls!r:.80} is not a class with a step; expected a torch.optim.Optimizer")
-    takes = inspect.signature(cls.step).parameters
+    takes = inspect.signature(step).parameters
     squares = callable(getattr(cls, "update_hessian", None))
     doors = Doors(obj, names, squares_at_step=squares, schedule=hasattr(cls, "curvature_due"))
     doors.require("lr", "beta1", "beta2")
@@ -78,6 +80,7 @@ class _Run:
         if not target.door and any(due(case, i) and offered(given) for i, given in enumerate(case.steps, start=1)):
             raise NotAsked("it has no door for an estimate: update_curvature, update_hessian or step(hessian=...)")
         self.lr, self.settings = target.doors.arguments(case.settings)
+        self.decay = self.settings.get(target.doors.own["weight_decay"] or "", 0.0)
         self._make(case.theta)
         self._begin()
 
@@ -107,16 +110,16 @@ class _Run:
     def _make(self, theta: Array) -> None:
         """Parameters that hold theta, one or two, and a new optimizer over them."""
         mask, case = self.case.decay_mask, self.case
-        self.places = [...] if mask is None else [place for place in (mask, ~mask) if place.any()]
+        self.places: list[Any] = [...] if mask is None else [place for place in (mask, ~mask) if place.any()]
         self.params = []
         for place in self.places:
             x = torch.from_numpy(laid_out(theta[place], case.layout if mask is None else "C"))
             self.params.append(torch.nn.Parameter(x, requires_grad=x.is_floating_point()))
         groups: list[dict[str, Any]] = [{"params": [p]} for p in self.params]
         if mask is not None:
-            own = self.target.doors.own["weight_decay"]
             for group, place in zip(groups, self.places, strict=True):
-                group |= {own: case.settings["weight_decay"] if mask[place].all() else 0.0}
+                decay = self.decay if mask[place].all() else 0.0
+                group |= self.target.doors.named("weight_decay", decay)
         lr = self.lr[0] if isinstance(self.lr, tuple) else self.lr
         self.opt = self.target.cls(groups, **self.target.doors.named("lr", lr), **self.settings)
 
@@ -216,7 +219,9 @@ class _Run:
                 raise NotAsked("micro-batches are cut by its user")
             for end, length in zip(ends, gnb["micro_batches"], strict=True):
                 part = slice(int(end - length), int(end))
-                mask = None if gnb["mask"].all() and len(gnb["mask"]) == ends[-1] else torch.from_numpy(gnb["mask"][part])
+                mask = (
+                    None if gnb["mask"].all() and len(gnb["mask"]) == ends[-1] else torch.from_numpy(gnb["mask"][part])
+                )
                 estimate.add(
                     self.outputs(gnb["x"][part]), mask, torch.from_numpy(gnb["labels"][part]), gnb["likelihood"]
                 )
@@ -282,7 +287,7 @@ class _Run:
         for place in counters:
             own = first_named(STATE_NAMES["t"], place)
             if own is not None:
-                place[own] = torch.full_like(place[own], case.t) if isinstance(place[own], Tensor) else case.t
+                place[own] = torch.full_like(place[own], case.t) if isinstance(place[own], torch.Tensor) else case.t
                 counted = True
         if not counted and case.profile != "Lion":
             raise NotAsked("its state has no count of steps to set")
@@ -295,7 +300,3 @@ class _Run:
         file.seek(0)
         self._make(theta)
         self.opt.load_state_dict(torch.load(file, weights_only=False))
-
-
-def offered(given: Given) -> bool:
-    return any(x is not None for x in (given.h_hat, given.sampled_grad, given.hutchinson, given.gnb))
