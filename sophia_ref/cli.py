@@ -1,8 +1,8 @@
-"""The command sophia-ref: list, race, step, basins, explore, dialects, train, profile, claims, checkpoint,
+"""The command sophia-ref: list, race, step, basins, explore, dialects, conform, train, profile, claims, checkpoint,
 demo. Only it prints.
 
-Exit codes: 0 for success, 1 for a failure on the way, 2 for a wrong argument, 130 after Ctrl-C (in a training after
-SIGTERM and SIGHUP too), 141 for a closed pipe.
+Exit codes: 0 for success, 1 for a failure on the way (and of conform, where something does not), 2 for a wrong
+argument, 130 after Ctrl-C (in a training after SIGTERM and SIGHUP too), 141 for a closed pipe.
 """
 
 import io
@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from functools import partial
 
 from sophia_ref.checkpoint import CheckpointError
-from sophia_ref.commands import basins, checkpoint, claims, demo, dialects, explore, listing, profile, race, step, train
+from sophia_ref.commands import (
+    basins,
+    checkpoint,
+    claims,
+    conform,
+    demo,
+    dialects,
+    explore,
+    listing,
+    profile,
+    race,
+    step,
+    train,
+)
 from sophia_ref.commands.arguments import parse
 
 COMMANDS = {
@@ -22,6 +35,7 @@ COMMANDS = {
     "basins": basins.command,
     "explore": explore.command,
     "dialects": dialects.command,
+    "conform": conform.command,
     "train": train.command,
     "profile": profile.command,
     "claims": claims.command,

@@ -15,6 +15,7 @@ from sophia_ref import __version__
 from sophia_ref.claims import NAMES
 from sophia_ref.commands import dialects
 from sophia_ref.commands.output import PICTURES, Say
+from sophia_ref.conformance.vectors import PROFILES
 from sophia_ref.settings import LANGUAGE, TOYS
 from toy_problems.landscapes import REGISTRY
 from toy_problems.transformer import PRESETS
@@ -89,6 +90,26 @@ examples:
   sophia-ref dialects softmax
   sophia-ref dialects rosenbrock --seed 1 --output rosenbrock.svg
   sophia-ref dialects --markdown > docs/dialects.md
+"""
+
+CONFORM = """\
+TARGET is torch:module.Class for a torch.optim.Optimizer, optax:module.name for a
+function that returns a GradientTransformation, numpy:module.name for a function
+of a case, a class like sophia_ref.Sophia or a rule like sophia_ref.sophia_update,
+or a results file .json that any program has written. A Sophia is asked what the
+paper says (paper-H and paper-G, or the one in its name), whatever it does
+itself; --profile asks something else. What differs is told with the step, the
+field and the distance, and with the mistake or the dialect whose numbers it has.
+A certificate and a badge are written; a certificate as TARGET is verified.
+docs/conformance.md has all of it. Exit code 0: it conforms, 1: it does not.
+
+examples:
+  sophia-ref conform numpy:sophia_ref.Sophia
+  sophia-ref conform torch:my_package.optim.Sophia --output certificates
+  sophia-ref conform optax:optax.contrib.sophia --profile optax-H
+  sophia-ref conform torch:my.SophiaG --names gamma=curvature_scale
+  sophia-ref conform results.json
+  sophia-ref conform --show paper-H/exact-float32
 """
 
 TRAIN = """\
@@ -246,6 +267,18 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace,
     add("--output", metavar="PATH", type=picture_or_folder, default="out", help=place)
     add("--markdown", action="store_true", help="print the tables as Markdown")
 
+    add = command("conform", "Certify an implementation of Sophia, Adam, AdamW or Lion with test vectors", CONFORM)
+    what = "torch:module.Class, optax:module.name, numpy:module.name, or a file .json"
+    add("target", metavar="TARGET", nargs="?", help=what)
+    profile = one_of("a profile", PROFILES, several=True)
+    which = f"what it is asked, some of {', '.join(PROFILES)} (default: what its name suggests)"
+    add("--profile", metavar="P", nargs="+", type=profile, help=which)
+    called = "what settings are called there, where that is not found by itself: gamma=scale, say"
+    add("--names", metavar="A=B", nargs="+", type=pair, default=[], help=called)
+    add("--output", metavar="FOLDER", default="out", help="where certificate and badge go (default: %(default)s)")
+    add("--list", action="store_true", help="list the vectors, of all profiles or of those given")
+    add("--show", metavar="ID", help="print one vector")
+
     add = command("train", "Train a tiny GPT on a text: a loss curve, a log, a sample", TRAIN)
     add("--text", metavar="FILE", help="any file (default: the language reference that every Python carries)")
     kind = "characters or bytes (default: characters where FILE is UTF-8 of at most 16 MiB, else bytes)"
@@ -355,6 +388,13 @@ def rate(string: str) -> tuple[str, float]:
     except argparse.ArgumentTypeError:
         expected = "NAME=LR with a finite number >= 0, such as adam=0.1"
         raise argparse.ArgumentTypeError(f"{string!r}; expected {expected}") from None
+
+
+def pair(string: str) -> tuple[str, str]:
+    name, equals, value = string.partition("=")
+    if not (equals and name and value.isidentifier()):
+        raise argparse.ArgumentTypeError(f"{string!r}; expected A=B, such as gamma=curvature_scale")
+    return name, value
 
 
 def picture_or_folder(string: str) -> str:

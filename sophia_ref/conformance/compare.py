@@ -47,7 +47,7 @@ class Outcome:
     message: str = ""
     divergence: Divergence | None = None
     results: Results | None = None
-    asks: bool = False  # for curvature where there is none, or stops for the lack of it
+    asks: bool = False  # for curvature in a step that has none
 
 
 def ask(target: Target, vector: Vector) -> Outcome:
@@ -73,9 +73,7 @@ def ask(target: Target, vector: Vector) -> Outcome:
         if vector.verdict != "valid":
             return Outcome(vector, "passed")
         said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
-        return Outcome(
-            vector, "failed", f"refuses it: {' '.join(said.split())[:300]}{_where(error, target)}", asks=True
-        )
+        return Outcome(vector, "failed", f"refuses it: {' '.join(said.split())[:300]}{_where(error, target)}")
     divergence = compare(vector, case, results)
     if divergence is None:
         return Outcome(vector, "passed", results=results)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.compare import Outcome
+from sophia_ref.conformance.compare import Outcome, compare
 from sophia_ref.conformance.diagnosis import estimates, first_order, sophia
 from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
 from sophia_ref.conformance.diagnosis.simulate import lacks
@@ -23,6 +23,7 @@ from sophia_ref.conformance.vectors import Vector, distance, units_of
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
 FIELDS = ("h_hat", "m", "h", "v", "theta")  # whose meaning does not depend on how a rule is written
+MOST = 4  # others that are told
 SLACK = 4  # a mistake may be computed in another order too
 
 
@@ -63,7 +64,7 @@ class Diagnosis:
             how = f"it explains {self.best.explained} of the {self.failed} that differ"
             how += f", and {self.best.kept} of the {self.passed} that pass" * (self.best.kept < self.passed)
         lines = [f"likely cause: {cause.cause} ({cause.name})", f"  {how}", f"  instead: {cause.fix}"]
-        for other in self.others:
+        for other in self.others[:MOST]:
             lines.append(f"  {'or ' if not other.dialect else ''}{other.cause} ({other.name})")
         return "\n".join(lines)
 
@@ -105,7 +106,10 @@ def _explains(hypothesis: Hypothesis, outcome: Outcome) -> bool:
         made = hypothesis.run(case)
     except Exception:  # settings that not even a mistake can be made with
         return False
-    return alike(outcome.vector, made, outcome.results)
+    if not alike(outcome.vector, made, outcome.results):
+        return False
+    # where the mistake changes nothing, it explains nothing
+    return outcome.status == "passed" or compare(outcome.vector, case, made) is not None
 
 
 def alike(vector: Vector, made: Results, got: Results) -> bool:

@@ -73,6 +73,12 @@ def _kept(gnb: Any, theta: Array) -> Array:
     return _rows(gnb, theta)[gnb["mask"]]
 
 
+def _g_hat(gnb: Any, theta: Array) -> Array:
+    """The mean gradient of the unmasked rows; 0 where there is none."""
+    rows = _kept(gnb, theta)
+    return rows.sum(0) / max(1, len(rows))
+
+
 def _of_parts(gnb: Any, theta: Array) -> list[Array]:
     """The gradients of the unmasked rows of each micro-batch that has some."""
     rows, mask = _rows(gnb, theta), gnb["mask"]
@@ -82,7 +88,7 @@ def _of_parts(gnb: Any, theta: Array) -> list[Array]:
 
 def _empirical(gnb: Any, theta: Array) -> Array:
     rows = _rows(gnb, theta, "true_labels")[gnb["mask"]]
-    return rows.sum(0) ** 2 / len(rows)
+    return rows.sum(0) ** 2 / max(1, len(rows))
 
 
 def _outputs(gnb: Any, theta: Array) -> int:
@@ -92,14 +98,15 @@ def _outputs(gnb: Any, theta: Array) -> int:
 # name, cause, fix, h_hat from the data and theta
 LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
     ("B left out", "the estimate is g_hat^2, without the number of predictions B", "multiply by B",
-     lambda gnb, theta: _kept(gnb, theta).mean(0) ** 2),
+     lambda gnb, theta: _g_hat(gnb, theta) ** 2),
     ("true labels", "labels of the data are used: the empirical Fisher", "draw labels from the model's own outputs",
      _empirical),
     ("true labels, per sample", "squares of single gradients with the labels of the data are averaged",
      "draw labels, average gradients, square, and multiply by B",
-     lambda gnb, theta: (_rows(gnb, theta, "true_labels")[gnb["mask"]] ** 2).mean(0)),
+     lambda gnb, theta: (_rows(gnb, theta, "true_labels")[gnb["mask"]] ** 2).sum(0) / max(1, gnb["mask"].sum())),
     ("per-sample squares", "squares of single gradients are averaged; right in the mean, but another estimate",
-     "square the mean gradient and multiply by B", lambda gnb, theta: (_kept(gnb, theta) ** 2).mean(0)),
+     "square the mean gradient and multiply by B",
+     lambda gnb, theta: (_kept(gnb, theta) ** 2).sum(0) / max(1, gnb["mask"].sum())),
     ("per-sample squares summed", "squares of single gradients are summed", "square the mean gradient, times B",
      lambda gnb, theta: (_kept(gnb, theta) ** 2).sum(0)),
     ("sum instead of mean", "the gradient of the summed loss is squared and multiplied by B",
@@ -110,7 +117,7 @@ LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
     ("mask ignored", "masked rows count like all others", "leave them out of the mean and of B",
      lambda gnb, theta: len(gnb["x"]) * _rows(gnb, theta).mean(0) ** 2),
     ("mask ignored in B", "B counts masked rows too, the mean does not", "B is the number of unmasked rows",
-     lambda gnb, theta: len(gnb["x"]) * _kept(gnb, theta).mean(0) ** 2),
+     lambda gnb, theta: len(gnb["x"]) * _g_hat(gnb, theta) ** 2),
     ("mask ignored in the mean", "masked rows add nothing, but the mean and B count them",
      "divide by the unmasked rows",
      lambda gnb, theta: _kept(gnb, theta).sum(0) ** 2 / len(gnb["x"])),
@@ -133,7 +140,7 @@ LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
      lambda gnb, theta: len(_kept(gnb, theta))
      * (sum(rows.mean(0) for rows in _of_parts(gnb, theta)) / len(gnb["micro_batches"])) ** 2),
     ("B of one micro-batch", "the mean of all goes with the B of one micro-batch", "multiply by the total B",
-     lambda gnb, theta: len(_kept(gnb, theta)) / len(_of_parts(gnb, theta)) * _kept(gnb, theta).mean(0) ** 2),
+     lambda gnb, theta: len(_kept(gnb, theta)) / len(_of_parts(gnb, theta)) * _g_hat(gnb, theta) ** 2),
     ("last micro-batch of labels alone", "each micro-batch replaces those before", "add their gradients up",
      lambda gnb, theta: _of_parts(gnb, theta)[-1].sum(0) ** 2 / len(_of_parts(gnb, theta)[-1])),
     ("means of micro-batches summed", "means of micro-batches are added up, as if each were a part of the mean",
@@ -141,7 +148,7 @@ LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
      lambda gnb, theta: len(_kept(gnb, theta)) * sum(rows.mean(0) for rows in _of_parts(gnb, theta)) ** 2),
     ("sampled gradient's norm clipped", "the gradient is shortened to norm 1 before it is squared",
      "leave the sampled gradient as it is",
-     lambda gnb, theta: len(_kept(gnb, theta)) * shortened(_kept(gnb, theta).mean(0)) ** 2),
+     lambda gnb, theta: len(_kept(gnb, theta)) * shortened(_g_hat(gnb, theta)) ** 2),
     ("squared error without its half", "the Gaussian loss is |f - y|^2, so that the estimate is four times too large",
      "the loss is |f - y|^2 / 2",
      lambda gnb, theta: (4 if gnb["likelihood"] == "gaussian" else 1) * right_estimate(Given(gnb=gnb), theta)),

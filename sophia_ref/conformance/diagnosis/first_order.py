@@ -35,6 +35,7 @@ class FirstOrder:
     lion: Callable[[Array, Array, Settings], Array] = lambda c, m, s: np.sign(c)
     before: Callable[[Array, float, Any], Array] = lambda theta, lr, wd: theta - lr * wd * theta
     after: Callable[[Array, float, Any], Array] = lambda theta, lr, wd: theta
+    reads_decayed: bool = False  # the gradient is read after theta, whose memory it may share, has been decayed
     late: bool = False  # theta moves by the averages of the step before
     resumed: Callable[[int, Array, Array], State] = lambda t, m, v: (t, m, v)
     kept: Callable[[Array], Array] = lambda x: x
@@ -54,7 +55,10 @@ class FirstOrder:
         results = []
         for i, given in enumerate(case.steps):
             t, lr = t + 1, rates[i]
-            g = self.gradient((theta if case.layout == "alias" else given.g).astype(dtype), theta, s)
+            raw = (theta if case.layout == "alias" else given.g).astype(dtype)
+            if self.reads_decayed and case.layout == "alias":
+                raw = theta - lr * wd * theta
+            g = self.gradient(raw, theta, s)
             if lion:
                 c, old = beta1 * m + (1 - beta1) * g, m
                 m = self.kept(beta2 * m + (1 - beta2) * g)
@@ -157,6 +161,8 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "weight_decay theta is added to the gradient and goes through the averages", "decay theta itself"),
     ("decoupled decay of 0.01", ("Adam",), {"before": lambda theta, lr, wd: theta - lr * 0.01 * theta},
      "theta is decayed, as AdamW's default says", "Adam has no decay"),
+    ("gradient read after the decay", DECAYED, {"reads_decayed": True},
+     "theta is decayed in place before m takes the gradient, which may lie in the same memory", "read g first"),
     ("no decay", DECAYED, {"before": lambda theta, lr, wd: theta}, "weight_decay has no effect",
      "decay theta by lr weight_decay"),
     ("decay not multiplied by lr", DECAYED, {"before": lambda theta, lr, wd: theta - wd * theta},

@@ -40,6 +40,7 @@ class Sophia:
     after: Callable[[Array, float, Settings], Array] = lambda theta, lr, s: theta
     resumed: Callable[[int, Array, Array], tuple[int, Array, Array]] = lambda t, m, h: (t, m, h)
     kept: Callable[[Array], Array] = lambda x: x
+    reads_decayed: bool = False  # the gradient is read after theta, whose memory it may share, has been decayed
     stale: bool = False  # the last estimate is taken in again in every step
     free: bool = False  # its estimate needs nothing that is offered
     dtype: str | None = None
@@ -66,6 +67,8 @@ class Sophia:
             if self.stale:
                 h_hat = last
             raw = (theta if case.layout == "alias" else given.g).astype(dtype)
+            if self.reads_decayed and case.layout == "alias":
+                raw = theta - lr * s["weight_decay"] * theta
             g = self.gradient(raw, theta, s)
             if h_hat is not None:
                 fields["h_hat"] = h_hat = self.taken(h_hat.astype(dtype), raw, s)

@@ -60,8 +60,8 @@ def load(target: Any, names: Mapping[str, str] | None = None) -> Target:
     if not colon or kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, 1) if colon else []
         expected = f"expected {', '.join(f'{kind}:module.name' for kind in KINDS)}"
-        hint = f"did you mean '{near[0]}:{dotted}'?" if near else expected
-        raise TargetError(f"{spec!r} is not a target; {hint} or a results file .json")
+        hint = f"did you mean '{near[0]}:{dotted}'?" if near else f"{expected}, or a results file .json"
+        raise TargetError(f"{spec!r} is not a target; {hint}")
     for library in LIBRARIES[kind]:
         if find_spec(library) is None:
             extra = {"torch": "torch", "jax": "jax", "optax": "jax"}[library]

@@ -250,6 +250,8 @@ class _Run:
         if given.gnb is None:
             raise NotAsked("it squares a gradient of sampled labels, and takes no probes")
         gnb, kept = given.gnb, torch.from_numpy(given.gnb["mask"])
+        if sum(gnb["micro_batches"]) != len(gnb["x"]) or not gnb["mask"].any():
+            raise NotAsked("micro-batches and masks are its user's")
         z, labels = self.outputs(gnb["x"]), torch.from_numpy(gnb["labels"])
         if gnb["likelihood"] == "gaussian":
             losses = (z - labels).square().sum(-1) / 2

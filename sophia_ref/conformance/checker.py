@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -109,8 +110,9 @@ class Report:
         return {profile: diagnose(profile, outcomes) for profile, outcomes in self.profiles.items()}
 
     def verdict(self, profile: str) -> str:
-        """ "conforms: update rule and estimators", "conforms: update rule" where no estimator was asked, "does not
-        conform", or "incomplete" where a part of the paper's own rule could not be asked."""
+        """ "conforms: update rule and estimators", or "update rule" alone where estimators could not be asked; "does
+        not conform", with ": takes bad input" where nothing else is wrong; or "incomplete" where a part of the paper's
+        own rule could not be asked."""
         return verdict((outcome.vector, outcome.status) for outcome in self.profiles[profile])
 
     @property
@@ -133,14 +135,25 @@ class Report:
         yield text_table(HEADER, [self._row(profile) for profile in self.profiles])
         for profile, outcomes in self.profiles.items():
             failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-            for outcome in failed[:most]:
-                yield f"\n{outcome.vector.id}\n  {outcome.message}\n  what it is there for: {outcome.vector.note}"
-                if outcome.vector.report:
-                    yield f"  {outcome.vector.report}"
-            if len(failed) > most:
-                yield f"\n... and {len(failed) - most} more of {profile}"
+            alike: dict[str, list[Outcome]] = {}
+            for outcome in failed:
+                if outcome.vector.verdict != "invalid":
+                    alike.setdefault(outcome.message, []).append(outcome)
+            for message, (first, *others) in list(alike.items())[:most]:
+                yield f"\n{first.vector.id}" + f" and {len(others)} more" * bool(others) + f"\n  {message}"
+                yield f"  what it is there for: {first.vector.note}"
+                if first.vector.report:
+                    yield f"  {first.vector.report}"
+            if rest := list(alike.values())[most:]:
+                yield f"\n... and {sum(map(len, rest))} more of {profile}"
             if diagnosis := self.diagnoses[profile]:
                 yield f"\n{profile}: {diagnosis}"
+            if taken := [outcome.vector for outcome in failed if outcome.vector.verdict == "invalid"]:
+                must = "which must be refused before anything changes"
+                yield f"\n{profile}: {len(taken)} bad inputs are accepted, {must}"
+                yield from (f"  {vector.id.split('/')[1]}: {vector.note}" for vector in taken[:most])
+                if len(taken) > most:
+                    yield f"  ... and {len(taken) - most} more"
         reasons = Counter((outcome.vector.profile, outcome.message) for outcome in self.not_asked)
         if reasons:
             yield "\nNot asked"
@@ -153,13 +166,16 @@ class Report:
 
 def verdict(outcomes: Iterable[tuple[Vector, str]]) -> str:
     """Of the vectors of one profile and what became of them."""
-    asked: dict[str, set[str]] = {RULE: set(), ESTIMATORS: set()}
+    asked: dict[str, set[str]] = {RULE: set(), ESTIMATORS: set(), REFUSALS: set()}
     lacking = False
     for vector, status in outcomes:
-        if status == "failed":
-            return DIFFERS
-        asked.setdefault(part_of(vector), set()).add(status)
+        if vector.verdict != "acceptable" or status == "failed":
+            asked[part_of(vector)].add(status)
         lacking |= status == "not asked" and is_core(vector)
+    if "failed" in asked[RULE] | asked[ESTIMATORS]:
+        return DIFFERS
+    if "failed" in asked[REFUSALS]:
+        return f"{DIFFERS}: takes bad input"
     if lacking or "passed" not in asked[RULE]:
         return INCOMPLETE
     parts = [RULE] + [ESTIMATORS] * (asked[ESTIMATORS] == {"passed"})
@@ -168,8 +184,6 @@ def verdict(outcomes: Iterable[tuple[Vector, str]]) -> str:
 
 def known(profile: str) -> str:
     """The profile itself. Raises ValueError, with the nearest, for one that is not known."""
-    import difflib
-
     if profile in PROFILES:
         return profile
     near = difflib.get_close_matches(profile, PROFILES, 1)
