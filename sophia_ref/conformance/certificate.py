@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
 
 # -- the badge ---------------------------------------------------------------------------------------------------------
 
-_WIDTH = 6.7  # of a letter at 11 px, on average; textLength makes every font fit
+_WIDTH = 6.3  # of a letter at 11 px, on average; textLength makes every font fit
 _BADGE = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{label}">
 <title>{label}</title>
