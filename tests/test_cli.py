@@ -529,7 +529,7 @@ REFUSED = [
     (
         "help",
         "'help'",
-        "expected list, race, step, basins, explore, dialects, train, profile, claims, checkpoint, demo",
+        "expected list, race, step, basins, explore, dialects, conform, train, profile, claims, checkpoint, demo",
     ),
     ("race", "PROBLEM", "required"),
     ("race rosenbrok", "PROBLEM", "'rosenbrok'", "did you mean 'rosenbrock'?"),

@@ -42,6 +42,7 @@ def test_every_command_line_that_is_shown_is_understood(line, tmp_path):
         "basins",
         "explore",
         "dialects",
+        "conform",
         "train",
         "profile",
         "claims",

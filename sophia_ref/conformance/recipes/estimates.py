@@ -144,7 +144,7 @@ def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
         ),
         (
             "true-labels",
-            case(labels=true[::-1].copy()),
+            case(labels=(true + 1) % C),
             ["adversarial"],
             "True and drawn labels disagree everywhere: the square of the training gradient is the empirical Fisher.",
             TRUE_LABELS,

@@ -178,3 +178,32 @@ def _resume(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
             flags=["adversarial", "mask", "resume"],
             note="Half of the coordinates are exempt from decay, after loading too.",
         )
+    yield vector(
+        "resume-in-a-warm-up",
+        profile,
+        dtype,
+        theta.ravel(),
+        g[:5].reshape(5, 6),
+        h[:5].reshape(5, 6),
+        set=base | {"lr": (0.0625, 0.125, 0.25, 0.5, 0.125)},
+        resume_after=2,
+        flags=["adversarial", "rate", "resume"],
+        note="A learning rate that changes with every step, saved after two: catches a schedule that begins anew.",
+        most=256,
+    )
+    if profile in SOPHIAS:
+        strange = h.copy()
+        strange[np.arange(6) % 4 != 0] *= -100
+        yield vector(
+            "resume-offered-too-often",
+            profile,
+            dtype,
+            theta,
+            g,
+            strange,
+            set=base | {"every": 4},
+            resume_after=2,
+            offer_all=True,
+            flags=["adversarial", "refresh", "resume"],
+            note="Estimates are offered in every step, the one after loading too, which is not due: catches a first step of an object that always estimates.",
+        )

@@ -4,7 +4,7 @@
 >>> paper = {"lr": 0.5, "beta1": 0.75, "beta2": 0.5, "gamma": 0.25, "clip": 1.0, "eps": 1.0, "weight_decay": 0.0}
 >>> lr, settings = Doors(sophia, {}).arguments(paper)  # it has the paper's first form
 >>> lr, settings
-(2.0, {'betas': (0.75, 0.5), 'rho': 0.25, 'weight_decay': 0.0})
+(2.0, {'betas': (0.75, 0.5), 'weight_decay': 0.0, 'rho': 0.25})
 """
 
 from __future__ import annotations
