@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from sophia_ref.conformance.diagnosis import estimates, first_order, sophia
 from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
 from sophia_ref.conformance.diagnosis.simulate import lacks
 from sophia_ref.conformance.targets.base import Results
-from sophia_ref.conformance.vectors import Vector, distance, units_of
+from sophia_ref.conformance.vectors import Case, distance, units_of
 
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
@@ -56,7 +55,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         if self.best is None:
-            return f"no known mistake explains any of the {self.failed} that differ"
+            return f"no known mistake explains most of the {self.failed} that differ"
         cause = self.best.hypothesis
         if self.certain:
             how = f"it agrees with the target on all {self.failed} that differ, and on the {self.passed} that pass"
@@ -78,50 +77,52 @@ def catalogue(profile: str) -> tuple[Hypothesis, ...]:
 
 def diagnose(profile: str, outcomes: Sequence[Outcome]) -> Diagnosis | None:
     """The likely cause of what failed among these outcomes of one profile; None where no numbers differ."""
-    asked = [outcome for outcome in outcomes if outcome.vector.verdict != "invalid"]
-    failed = [outcome for outcome in asked if outcome.status == "failed" and (outcome.results or outcome.asks)]
-    passed = [outcome for outcome in asked if outcome.status == "passed" and outcome.results]
+    asked = [(outcome, outcome.vector.case()) for outcome in outcomes if outcome.vector.verdict != "invalid"]
+    failed = [(o, case) for o, case in asked if o.status == "failed" and (o.results or o.asks)]
+    passed = [(o, case) for o, case in asked if o.status == "passed" and o.results]
     if not failed:
         return None
-    all_of_it = [h for h in catalogue(profile) if all(_explains(h, outcome) for outcome in (*failed, *passed))]
-    matches = [Match(hypothesis, len(failed), len(passed)) for hypothesis in all_of_it]
-    if not all_of_it:
+    certain = [h for h in catalogue(profile) if all(_explains(h, *each) for each in (*failed, *passed))]
+    matches = [Match(hypothesis, len(failed), len(passed)) for hypothesis in certain]
+    if not certain:
         for hypothesis in catalogue(profile):
-            if explained := sum(_explains(hypothesis, outcome) for outcome in failed):
-                matches.append(Match(hypothesis, explained, sum(_explains(hypothesis, outcome) for outcome in passed)))
+            explained = sum(_explains(hypothesis, *each) for each in failed)
+            # what explains a smaller part, or goes against most of the rest, would lead astray
+            if explained >= max(2, len(failed) / 2):
+                kept = sum(_explains(hypothesis, *each) for each in passed)
+                matches += [Match(hypothesis, explained, kept)] * (kept >= len(passed) / 2)
     if not matches:
         return Diagnosis(len(failed), len(passed), None)
     # as in the catalogue, mistakes come before dialects
     best = max(matches, key=lambda match: (match.explained + match.kept, match.explained))
-    alike = [m.hypothesis for m in matches if m is not best and (m.explained, m.kept) == (best.explained, best.kept)]
-    return Diagnosis(len(failed), len(passed), best, tuple(alike))
+    others = [m.hypothesis for m in matches if m is not best and (m.explained, m.kept) == (best.explained, best.kept)]
+    return Diagnosis(len(failed), len(passed), best, tuple(others))
 
 
-def _explains(hypothesis: Hypothesis, outcome: Outcome) -> bool:
-    """Whether what came out is what this mistake makes of the vector."""
-    case = outcome.vector.case()
+def _explains(hypothesis: Hypothesis, outcome: Outcome, case: Case) -> bool:
+    """Whether what came out is what this mistake makes of the case."""
     if outcome.results is None:
         return lacks(case, hypothesis.run)
     try:
         made = hypothesis.run(case)
     except Exception:  # settings that not even a mistake can be made with
         return False
-    if not alike(outcome.vector, made, outcome.results):
+    if not _alike(outcome, case, made):
         return False
     # where the mistake changes nothing, it explains nothing
     return outcome.status == "passed" or compare(outcome.vector, case, made) is not None
 
 
-def alike(vector: Vector, made: Results, got: Results) -> bool:
-    """Whether two results are the same but for rounding."""
-    case: Any = vector.case()
+def _alike(outcome: Outcome, case: Case, made: Results) -> bool:
+    """Whether what came out is what was made, but for rounding."""
+    vector, got = outcome.vector, outcome.results or []
+    made = [{field: fields[field] for field in FIELDS if field in fields} for fields in made]
     units = units_of(case, made)
-    for i, (a, b) in enumerate(zip(made, got, strict=True)):
-        for field in FIELDS:
-            if field not in a or field not in b:
-                continue
-            allowed = SLACK * max(vector.ulps.get(field, 0), 2)
-            off = np.where(vector.free[i].get(field, False), 0.0, distance(b[field], a[field], units[i][field]))
-            if (off > allowed).any():
-                return False
+    for i, (fields, others) in enumerate(zip(made, got, strict=True)):
+        for field, x in fields.items():
+            if field in others:
+                allowed = SLACK * max(vector.ulps.get(field, 0), 2)
+                off = np.where(vector.free[i].get(field, False), 0.0, distance(others[field], x, units[i][field]))
+                if (off > allowed).any():
+                    return False
     return True

@@ -17,6 +17,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -149,10 +150,15 @@ def _source(obj: Any) -> Path | None:
     return Path(file) if file is not None and Path(file).is_file() else None
 
 
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
+
+
 def _versions(kind: str, obj: Any) -> dict[str, str]:
     """The versions of the libraries that it runs on, and of the package that it is from, where that is installed."""
     package = str(getattr(obj, "__module__", "")).split(".")[0]
-    wanted = [*LIBRARIES[kind], *metadata.packages_distributions().get(package, [])]
+    wanted = [*LIBRARIES[kind], *_distributions().get(package, [])]
     if "numpy" not in wanted:
         wanted.insert(0, "numpy")
     found = {}

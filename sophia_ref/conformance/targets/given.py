@@ -45,7 +45,7 @@ class CaseOracle:
                 raise NotAsked("labels and masks belong to the problem here, and not to the optimizer")
             oracle = Oracle(Labelled(given.gnb), self.theta.reshape(-1), rng=np.random.default_rng(0))
             return estimator(oracle).reshape(self.theta.shape)
-        return estimator(self)
+        return estimator(self) if given.sampled_grad is not None else self._missing()
 
     def hessian_diag(self) -> Array:
         return self.curvature(lambda oracle: self._missing())

@@ -180,6 +180,8 @@ class RuleTarget:
     def __call__(self, case: Case) -> Results:
         if any(given.hutchinson is not None or given.gnb is not None for given in case.steps):
             raise NotAsked("a rule alone has no estimators")
+        if any(x.dtype != case.dtype for given in case.steps for x in (given.g, given.h_hat) if x is not None):
+            raise NotAsked("a rule alone converts nothing")
         settings = dict(settings_of(case, self.doors.own["mask"] is not None))
         if self.doors.own["beta2"] is None and "v" not in self.taken:
             del settings["beta2"]  # it is for h, which is kept here
