@@ -26,8 +26,6 @@ import numpy as np
 Array = Any
 FOLDER = Path(__file__).with_name("vectors")
 PROFILES = ("paper-H", "paper-G", "official-G", "optax-H", "Levanter-H", "Adam", "AdamW", "Lion")
-VERDICTS = ("valid", "invalid", "acceptable")
-LAYOUTS = ("C", "F", "strided", "alias")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Case:
     t: int
     m: Array
     h: Array
-    layout: str  # how arrays lie in memory when they are handed over, one of LAYOUTS
+    layout: str  # how arrays lie in memory when they are handed over, "C", "F", "strided" or "alias"
     steps: tuple[Given, ...]
     resume_after: int | None  # after so many steps the state is saved, and a new optimizer goes on from what was saved
 

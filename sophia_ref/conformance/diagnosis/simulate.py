@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.conformance.engine import Knobs, Variant
-from sophia_ref.conformance.targets.base import Results, knobs_of, offered
+from sophia_ref.conformance.profiles import OFFICIAL_EPS, knobs_of
+from sophia_ref.conformance.targets.base import Results, offered
 from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
 Settings = dict[str, Any]
-OFFICIAL_EPS = 1e-15
 
 
 @dataclass(frozen=True)

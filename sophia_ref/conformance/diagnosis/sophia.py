@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
-from sophia_ref.conformance.diagnosis.simulate import OFFICIAL_EPS, Settings, Sophia, shortened
+from sophia_ref.conformance.diagnosis.simulate import Settings, Sophia, shortened
 from sophia_ref.conformance.dialects import DIALECTS, Dialect
 from sophia_ref.conformance.engine import Knobs
-from sophia_ref.conformance.targets.base import knobs_of
+from sophia_ref.conformance.profiles import OFFICIAL_EPS, SIGNED, SOPHIAS, knobs_of
 
 Array = Any
-SOPHIAS = ("paper-H", "paper-G", "official-G", "optax-H", "Levanter-H")
-SIGNED = ("paper-H", "optax-H", "Levanter-H")  # whose curvature may be negative
 FLOORED = ("paper-H", "paper-G", "optax-H", "Levanter-H")  # that have gamma and an eps of their own
 
 

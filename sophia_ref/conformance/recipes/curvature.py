@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import EXACT, HESSIANS, SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.profiles import SIGNED, SOPHIAS
+from sophia_ref.conformance.recipes.recipe import EXACT, draws, pairs, settings, vector
 
 
 def vectors() -> Iterator[dict[str, Any]]:
     for profile, dtype in pairs(SOPHIAS):
         yield from _every_sophia(profile, dtype)
-    for profile, dtype in pairs(HESSIANS, both=HESSIANS):
+    for profile, dtype in pairs(SIGNED, both=SIGNED):
         yield from _negative(profile, dtype)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import EXACT, SETTINGS, SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.profiles import SOPHIAS
+from sophia_ref.conformance.recipes.recipe import EXACT, SETTINGS, draws, pairs, settings, vector
 
 BITSANDBYTES = "https://github.com/bitsandbytes-foundation/bitsandbytes/issues/2010"
 

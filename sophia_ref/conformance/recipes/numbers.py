@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import FLOATS, SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.profiles import SOPHIAS
+from sophia_ref.conformance.recipes.recipe import FLOATS, draws, pairs, settings, vector
 from sophia_ref.conformance.vectors import encode_array
 
 ALL = (*SOPHIAS, "Adam", "AdamW", "Lion")

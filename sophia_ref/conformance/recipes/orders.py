@@ -15,7 +15,7 @@ Fractions as the numbers, in place of floats, show which results are exact.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from math import inf, isfinite
@@ -23,19 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.dialects import DIALECTS
 from sophia_ref.conformance.engine import Knobs
-from sophia_ref.conformance.vectors import Case
+from sophia_ref.conformance.profiles import OFFICIAL_EPS, SOPHIAS, knobs_of
+from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
-KNOBS: dict[str, Knobs] = {
-    "paper-H": Knobs(),
-    "paper-G": Knobs(),
-    "official-G": DIALECTS["official"].knobs,
-    "optax-H": DIALECTS["optax"].knobs,
-    "Levanter-H": DIALECTS["levanter"].knobs,
-}
-OFFICIAL_EPS = 1e-15
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Order:
 
 def orders(case: Case) -> Iterator[Order]:
     """Those that say something about this case."""
-    sophia = case.profile in KNOBS
+    sophia = case.profile in SOPHIAS
     corrected = case.profile in ("optax-H", "Levanter-H", "Adam", "AdamW")
     forms = ("second", "first") if case.profile in ("paper-H", "paper-G") else ("second",)
     estimates: tuple[str, ...] = ("rounded",)
@@ -74,13 +66,13 @@ def orders(case: Case) -> Iterator[Order]:
 
 def evaluate(case: Case, order: Order) -> list[dict[str, Array]]:
     """The fields of each step, computed in this order, in the case's dtype or exactly."""
-    rule = _sophia if case.profile in KNOBS else _lion if case.profile == "Lion" else _adam
-    arithmetic = _Arithmetic(case.dtype, order)
+    rule = _sophia if case.profile in SOPHIAS else _lion if case.profile == "Lion" else _adam
+    arithmetic = Arithmetic(case.dtype, order)
     with np.errstate(all="ignore"):
         return rule(case, arithmetic)
 
 
-class _Arithmetic:
+class Arithmetic:
     """Arrays of floats, or of Fractions, and the few operations that can be ordered in more than one way."""
 
     def __init__(self, dtype: str, order: Order) -> None:
@@ -149,7 +141,7 @@ def _fractions(x: Array) -> Array:
     return flat.reshape(np.shape(x))
 
 
-def _start(case: Case, arithmetic: _Arithmetic) -> tuple[Array, Array, Array, Array]:
+def _start(case: Case, arithmetic: Arithmetic) -> tuple[Array, Array, Array, Array]:
     """theta, m, h and where the weight decays, with its strength."""
     zeros = np.zeros(case.theta.shape)
     decay = np.full(case.theta.shape, case.settings.get("weight_decay", 0.0))
@@ -159,15 +151,24 @@ def _start(case: Case, arithmetic: _Arithmetic) -> tuple[Array, Array, Array, Ar
     return arithmetic.array(case.theta), m, h, arithmetic.array(decay)
 
 
-def _sophia(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
-    knobs, s, found = KNOBS[case.profile], case.settings, []
+def _gradient(case: Case, step: Given, theta: Array, arithmetic: Arithmetic) -> Array:
+    return theta if case.layout == "alias" else arithmetic.array(step.g)
+
+
+def _sign(x: Array) -> Array:
+    """np.sign, for Fractions too."""
+    return np.array([0 * v if v == 0 else v / abs(v) for v in x.ravel()], x.dtype).reshape(x.shape)
+
+
+def _sophia(case: Case, arithmetic: Arithmetic) -> list[dict[str, Array]]:
+    knobs, s, found = knobs_of(case.profile), case.settings, []
     theta, m, h, decay = _start(case, arithmetic)
     number, official = arithmetic.number, case.profile == "official-G"
     gamma = number(s["rho"]) * number(s["bs"]) if official else number(s["gamma"])
     clip, eps = number(s.get("clip", 1.0)) if s.get("clip") != np.inf else np.inf, number(s.get("eps", OFFICIAL_EPS))
     for i, step in enumerate(case.steps):
         t = case.t + i + 1
-        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        g = _gradient(case, step, theta, arithmetic)
         fields: dict[str, Array] = {}
         due = knobs.estimates_at(t, s["every"])
         if due:
@@ -192,7 +193,7 @@ def _sophia(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
 
 
 def _clipped(
-    m: Array, h: Array, gamma: Any, clip: Any, eps: Any, knobs: Knobs, arithmetic: _Arithmetic
+    m: Array, h: Array, gamma: Any, clip: Any, eps: Any, knobs: Knobs, arithmetic: Arithmetic
 ) -> dict[str, Array]:
     scaled = gamma * h
     denominator = scaled + eps if knobs.denominator == "add" else np.maximum(scaled, arithmetic.array(eps))
@@ -202,17 +203,16 @@ def _clipped(
         clipped = abs(ratio) > clip
     else:
         length = arithmetic.divide(abs(m), denominator)
-        sign = np.array([0 * v if v == 0 else v / abs(v) for v in m.ravel()], m.dtype).reshape(m.shape)
-        update, clipped = sign * np.minimum(length, clip), length > clip
+        update, clipped = _sign(m) * np.minimum(length, clip), length > clip
     return {"denominator": denominator, "ratio": ratio, "clipped": clipped.astype(bool), "update": update}
 
 
-def _adam(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
+def _adam(case: Case, arithmetic: Arithmetic) -> list[dict[str, Array]]:
     s, found = case.settings, []
     theta, m, v, decay = _start(case, arithmetic)
     for i, step in enumerate(case.steps):
         t, lr = case.t + i + 1, case.lr(i + 1)
-        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        g = _gradient(case, step, theta, arithmetic)
         m, v = arithmetic.average(s["beta1"], m, g), arithmetic.average(s["beta2"], v, g * g, difference=False)
         first, second = arithmetic.correction(s["beta1"], t), arithmetic.correction(s["beta2"], t)
         m_hat, v_hat, eps = m / first, v / second, arithmetic.number(s["eps"])
@@ -240,13 +240,13 @@ def _root(x: Array) -> Array:
     return found.reshape(x.shape)
 
 
-def _lion(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
+def _lion(case: Case, arithmetic: Arithmetic) -> list[dict[str, Array]]:
     s, found = case.settings, []
     theta, m, _, decay = _start(case, arithmetic)
     for i, step in enumerate(case.steps):
-        g = theta if case.layout == "alias" else arithmetic.array(step.g)
+        g = _gradient(case, step, theta, arithmetic)
         c = arithmetic.average(s["beta1"], m, g)
-        sign = np.array([0 * v if v == 0 else v / abs(v) for v in c.ravel()], c.dtype).reshape(c.shape)
+        sign = _sign(c)
         # the reference's update has the decay within
         fields = {"c": c, "update": sign + decay * theta}
         theta = arithmetic.move(theta, case.lr(i + 1), sign, decay)
@@ -258,7 +258,7 @@ def _lion(case: Case, arithmetic: _Arithmetic) -> list[dict[str, Array]]:
 # -- estimates ---------------------------------------------------------------------------------------------------------
 
 
-def estimate(step: Any, theta: Array, arithmetic: _Arithmetic) -> Array:
+def estimate(step: Given, theta: Array, arithmetic: Arithmetic) -> Array:
     """h_hat of this step, in whichever form it is given."""
     if step.h_hat is not None:
         return arithmetic.array(step.h_hat)
@@ -276,7 +276,7 @@ def estimate(step: Any, theta: Array, arithmetic: _Arithmetic) -> Array:
     return gnb_in_floats(step.gnb, theta, arithmetic.order.estimate)
 
 
-def _product(A: Array, u: Array, arithmetic: _Arithmetic) -> Array:
+def _product(A: Array, u: Array, arithmetic: Arithmetic) -> Array:
     if arithmetic.exact or arithmetic.order.estimate == "softmax":
         return A @ u
     if arithmetic.order.estimate == "backwards":
@@ -286,22 +286,17 @@ def _product(A: Array, u: Array, arithmetic: _Arithmetic) -> Array:
 
 def gnb_in_floats(gnb: dict[str, Any], theta: Array, estimate: str) -> Array:
     """B ĝ² in theta's dtype: ĝ the mean over unmasked rows of the gradient with the drawn labels."""
-    x, mask, dtype = gnb["x"], gnb["mask"], theta.dtype
-    if estimate == "backwards":
-        x, mask = x[::-1], mask[::-1]
+    x, mask, labels = (gnb[name][:: -1 if estimate == "backwards" else 1] for name in ("x", "mask", "labels"))
+    dtype = theta.dtype
     W = theta.reshape(x.shape[1], -1)
     outputs = x @ W
-    labels = gnb["labels"][::-1] if estimate == "backwards" else gnb["labels"]
     if gnb["likelihood"] == "gaussian":
         slope = outputs - labels
     else:
         shifted = outputs - outputs.max(-1, keepdims=True)
         e = np.exp(shifted)
-        p = (
-            np.exp(shifted - np.log(e.sum(-1, keepdims=True)))
-            if estimate == "logarithm"
-            else e / e.sum(-1, keepdims=True)
-        )
+        total = e.sum(-1, keepdims=True)
+        p = np.exp(shifted - np.log(total)) if estimate == "logarithm" else e / total
         slope = p - np.eye(W.shape[1], dtype=dtype)[labels.astype(int)]
     slope, B = slope * mask[:, None], int(mask.sum())
     if estimate == "logarithm":  # squares the sum and divides once
@@ -309,7 +304,3 @@ def gnb_in_floats(gnb: dict[str, Any], theta: Array, estimate: str) -> Array:
         return (total * total / dtype.type(B)).reshape(theta.shape)
     g = x.T @ (slope / dtype.type(B))
     return (dtype.type(B) * g * g).reshape(theta.shape)
-
-
-def exact_order() -> Order:
-    return replace(Order(), exact=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.conformance.recipes.recipe import SETTINGS, SOPHIAS, draws, pairs, settings, vector
+from sophia_ref.conformance.profiles import SOPHIAS
+from sophia_ref.conformance.recipes.recipe import SETTINGS, draws, pairs, settings, vector
 
 
 def vectors() -> Iterator[dict[str, Any]]:

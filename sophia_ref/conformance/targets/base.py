@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sophia_ref.conformance.dialects import DIALECTS
-from sophia_ref.conformance.engine import Knobs
+from sophia_ref.conformance.profiles import makes_estimate
 from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
@@ -71,18 +70,12 @@ class Target:
         return self.name.rsplit(":")[-1].rsplit(".")[-1]
 
 
-def knobs_of(profile: str) -> Knobs:
-    """Which way the knobs of the engine point in a profile of Sophia."""
-    dialect = {"official-G": "official", "optax-H": "optax", "Levanter-H": "levanter"}.get(profile, "paper-v2")
-    return DIALECTS[dialect].knobs
-
-
 def due(case: Case, i: int) -> bool:
     """Whether the profile makes an estimate in step i = 1, 2, ... of this case."""
     every = case.settings.get("every")
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         return False
-    return knobs_of(case.profile).estimates_at(case.t + i, every)
+    return makes_estimate(case.profile, every, case.t + i)
 
 
 def offered(given: Given) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.conformance.profiles import knobs_of
 from sophia_ref.conformance.targets.base import (
     FIELDS,
     STATE_NAMES,
@@ -19,7 +20,6 @@ from sophia_ref.conformance.targets.base import (
     TargetError,
     due,
     first_named,
-    knobs_of,
 )
 from sophia_ref.conformance.targets.doors import Doors
 from sophia_ref.conformance.targets.given import CaseOracle
