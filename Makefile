@@ -3,7 +3,9 @@
 # make test-web   the explorer in Chromium, which must be installed
 # make notebooks  the course in JupyterLab
 # make test-notebooks  every notebook run again, its exercises solved, and compared with what is stored
-# make test-ports the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and .venv-ports-kozistr3
+# make test-ports the ports, and the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and
+#                 .venv-ports-kozistr3
+# make vectors    the conformance vectors, from their recipes; what was published stays
 # make lint       ruff and mypy
 # make bench      times beside PyTorch, JAX and autograd, in .venv-bench
 # make clean      back to what git holds
@@ -36,7 +38,7 @@ notebooks/all: .venv/notebooks
 
 # Where a library is missing the tests fail: elsewhere they are skipped.
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
-	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live
+	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live tests/ports sophia_ref/ports
 	SOPHIA_REF_PORTS=required .venv-ports-kozistr3/bin/python -m pytest tests/conformance/live/test_kozistr.py
 
 vectors: .venv/runtime

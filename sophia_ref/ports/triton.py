@@ -1,8 +1,9 @@
 """Sophia's step as one kernel in Triton, which reads and writes each array once: a step cannot do with less.
 
 Six passes over P numbers (theta, m, h, g in; theta, m out) are 24 bytes a float32 parameter. The rule is that of
-`sophia_ref.sophia_update`, line by line. Without a GPU the kernel runs in Triton's interpreter, slowly, where it is
-certified: set TRITON_INTERPRET=1 before this module is imported. On a GPU this repository has not run it yet.
+`sophia_ref.sophia_update`, line by line. Without a GPU the kernel runs in Triton's interpreter, slowly, where the tests
+find the same bits: set TRITON_INTERPRET=1 before this module is imported. On a GPU this repository has not run it yet;
+what the interpreter cannot show is that a GPU's maximum drops NaN unless it is told not to.
 """
 
 from __future__ import annotations
