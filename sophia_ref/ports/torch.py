@@ -72,13 +72,21 @@ def update_foreach(
     eps: float,
     weight_decay: float,
 ) -> None:
-    """The same, line by line, for many parameters: a GPU is called a dozen times, not a dozen times for each."""
+    """The same for many parameters: a GPU is called a dozen times, not a dozen times for each."""
+    # m_t = β₁ m_{t-1} + (1 - β₁) g_t
     torch._foreach_mul_(m, beta1)
     torch._foreach_add_(m, torch._foreach_mul(g, 1 - beta1))
-    step = torch._foreach_div(m, torch._foreach_clamp_min(torch._foreach_mul(h, gamma), eps))
-    step = torch._foreach_clamp_max(torch._foreach_clamp_min(step, -clip), clip)
+    # clip(m_t / max(γ h_t, ε), ρ),  ρ = 1
+    denominator = torch._foreach_mul(h, gamma)
+    torch._foreach_clamp_min_(denominator, eps)
+    step = torch._foreach_div(m, denominator)
+    torch._foreach_clamp_min_(step, -clip)
+    torch._foreach_clamp_max_(step, clip)
+    # θ_t ← θ_t - η_t λ θ_t
     torch._foreach_sub_(theta, torch._foreach_mul(theta, lr * weight_decay))
-    torch._foreach_sub_(theta, torch._foreach_mul(step, lr))
+    # θ_{t+1} = θ_t - η_t clip(m_t / max(γ h_t, ε), 1)
+    torch._foreach_mul_(step, lr)
+    torch._foreach_sub_(theta, step)
 
 
 @cache
@@ -212,7 +220,7 @@ class Sophia(torch.optim.Optimizer):
             if estimate is not None:
                 # h_t = β₂ h_{t-k} + (1 - β₂) ĥ_t
                 state["h"].mul_(beta2).add_(estimate * (1 - beta2))
-            state["h_step"].copy_(state["step"] + 1)
+            torch.add(state["step"], 1, out=state["h_step"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -221,7 +229,8 @@ class Sophia(torch.optim.Optimizer):
         Raises RuntimeError where an estimate is due that `update_curvature` was not given, for sparse gradients, and
         for parameters that were moved or cast after the optimizer was made.
         """
-        self._accelerator_graph_capture_health_check()  # torch's own: no capture without capturable
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing() and not self._capturable:
+            raise RuntimeError(f"{self._name}: capturable must be True for a step that a CUDA graph captures")
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -231,12 +240,13 @@ class Sophia(torch.optim.Optimizer):
             m, rounded = self.state[p]["m"], "theta" in self.state[p]
             now = p.shape, STATE_DTYPES.get(p.dtype), p.device, p.dtype != m.dtype
             if (m.shape, m.dtype, m.device, rounded) != now:
-                raise RuntimeError(f"{self._name}: {name} was moved or cast: {kind(p)}; its m is {kind(m)}")
+                raise RuntimeError(f"{self._name}: {name} was moved or cast, to {kind(p)}; its m is {kind(m)}")
             if p.grad is not None and p.grad.layout != torch.strided:
                 raise RuntimeError(f"{self._name}: the gradient of {name} must be dense, got {p.grad.layout}")
-        self._demand(~self._due(), "a curvature estimate is due: update_curvature(h_hat) must come before step()")
+        missing = "a curvature estimate is due: update_curvature(h_hat) must come before step()"
+        self._demand(self._due().logical_not(), missing)
         for group, chosen in zip(self.param_groups, settings, strict=True):
-            params = [p for p in group["params"] if p.grad is not None and p.numel()]
+            params = [p for p in group["params"] if p.grad is not None]
             if params:
                 self._take(params, group, chosen)
         if self.state:
@@ -315,7 +325,7 @@ class Sophia(torch.optim.Optimizer):
         if settings["eps"] <= float(limits.smallest_subnormal) / 2:
             raise ValueError(f"{name}: eps must be > 0 in {limits.dtype}, got {settings['eps']!r}, which is 0 there")
         for key in ("clip", "eps"):  # torch's clamp refuses a number that overflows in the dtype
-            settings[key] = math.inf if settings[key] > limits.max else settings[key]
+            settings[key] = math.inf if settings[key] > float(limits.max) else settings[key]
         beta2 = settings.pop("beta2")
         return settings | ({"lr": lr.reshape(())} if unread else {}), beta2
 
@@ -326,8 +336,12 @@ class Sophia(torch.optim.Optimizer):
         # (t - 1) mod k = 0 for the next step t; the paper's t mod k = 1 would never hold for k = 1
         return (clock["step"] % self.param_groups[0]["every"] == 0) & (clock["h_step"] <= clock["step"])
 
+    @property
+    def _capturable(self) -> bool:
+        return any(group["capturable"] for group in self.param_groups)
+
     def _demand(self, holds: Tensor, otherwise: str) -> None:
-        if any(group["capturable"] for group in self.param_groups):
+        if self._capturable:
             torch._assert_async(holds, f"{self._name}: {otherwise}")
         elif not holds:
             raise RuntimeError(f"{self._name}: {otherwise}")
@@ -343,14 +357,17 @@ class Sophia(torch.optim.Optimizer):
         """The saved state of every parameter, in order, once it and the saved settings are known to be sound."""
         entries = []
         for group, other in zip(self.param_groups, saved["param_groups"], strict=False):  # torch compares their lengths
-            if missing := sorted(self.defaults.keys() - other.keys()):
+            # "differentiable" is a default that torch adds
+            if missing := sorted(self.defaults.keys() - other.keys() - {"differentiable"}):
                 raise ValueError(f"{self._name}: state_dict must hold this optimizer's settings, got no {missing[0]}")
             self._settings({**other, "params": group["params"]}, first=saved["param_groups"][0])
             entries += [saved["state"].get(key, {}) for key in other["params"]]
         for (_, name, p), entry in zip(self._named(), entries, strict=False):
             for part, fresh in self.state[p].items():
                 got = entry.get(part)
-                if part != "theta" and (not isinstance(got, Tensor) or got.shape != fresh.shape):
+                if part == "theta" and got is None:
+                    continue  # saved from float32 or float64
+                if not isinstance(got, Tensor) or got.shape != fresh.shape:
                     expected = f"{part} of {name} as a tensor of shape {tuple(fresh.shape)}"
                     raise ValueError(f"{self._name}: state_dict must hold {expected}, got {kind(got)}")
         return entries

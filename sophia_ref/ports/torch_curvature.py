@@ -24,8 +24,8 @@ STATE_DTYPES = {
 
 
 def kind(x: Any) -> Any:
-    """Shape, dtype, device and layout of a tensor; anything else as it is. To compare, and for messages."""
-    return (tuple(x.shape), x.dtype, str(x.device), x.layout) if isinstance(x, Tensor) else x
+    """Shape, dtype, device and layout of a tensor; of anything else its repr. To compare, and for messages."""
+    return (tuple(x.shape), x.dtype, str(x.device), x.layout) if isinstance(x, Tensor) else repr(x)
 
 
 class _Estimator:
@@ -95,8 +95,8 @@ class Hutchinson(_Estimator):
         does not require a gradient), of its shape, dtype and device; drawn where None.
 
         Raises RuntimeError where the graph cannot be differentiated twice, as that of fused attention or of a compiled
-        model. A custom function whose backward pass hides its operations from autograd cannot be told from a linear
-        one: its part of H counts as zero.
+        model. A custom function whose backward pass hides what it does from autograd cannot be told from a linear one:
+        its part of H counts as zero.
         """
         live = self._live("loss", loss)
         if loss.ndim:
@@ -120,6 +120,7 @@ class Hutchinson(_Estimator):
             if curved:
                 # H u = ∇ ⟨∇L, u⟩
                 slopes, directions = zip(*curved, strict=True)
+                _refuse_dead_ends(slopes)
                 products = torch.autograd.grad(slopes, live, directions, materialize_grads=True)
         except torch.OutOfMemoryError:
             raise
@@ -141,6 +142,20 @@ class Hutchinson(_Estimator):
         """
         total, count = self._taken()
         return self._placed([x / count for x in total])
+
+
+def _refuse_dead_ends(gradients: Iterable[Tensor]) -> None:
+    """Raise RuntimeError where a function is marked as differentiable once only: autograd, asked for derivatives with
+    respect to some tensors, would not go there, and so take its part for zero."""
+    nodes = [gradient.grad_fn for gradient in gradients if gradient.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if type(node).__name__ == "Error":
+            raise RuntimeError("a function in it is marked with once_differentiable")
+        following = {n for n, _ in node.next_functions if n is not None} - seen
+        nodes += following
+        seen |= following
 
 
 class GNB(_Estimator):
@@ -200,8 +215,8 @@ class GNB(_Estimator):
                 labels = z.detach() + torch.empty_like(z).normal_(generator=self.generator)
             loss = (z - labels).square().sum(-1) / 2
         B = loss.numel() if mask is None else mask.sum()
-        # the mean, as in training, so that what scales that loss fits here too; a micro-batch may be masked as a whole
-        mean = loss.mean() if mask is None else loss.where(mask, 0).sum() / mask.sum().clamp(min=1)
+        # the mean, as in training, so that what scales that loss fits here too
+        mean = (loss if mask is None else loss.where(mask, 0)).sum() / B
         grads = torch.autograd.grad(mean * self.loss_scale, live, materialize_grads=True)
         self._add([g.to(STATE_DTYPES[g.dtype]) / self.loss_scale * B for g in grads], B)
 
