@@ -4,7 +4,7 @@ from importlib.util import find_spec
 
 NEEDS = {
     "torch": ["ports/torch.py", "ports/torch_curvature.py", "ports/triton.py", "conformance/targets/torch_target.py"],
-    "optax": ["ports/optax.py", "conformance/targets/optax_target.py"],
+    "optax": ["ports/optax.py", "ports/optax_curvature.py", "conformance/targets/optax_target.py"],
     "triton": ["ports/triton.py"],
 }
 collect_ignore = [f"sophia_ref/{file}" for name, files in NEEDS.items() if not find_spec(name) for file in files]
