@@ -56,8 +56,8 @@ class Torch:
         return list(self.torch.autograd.grad(grads, self.weights, self.v))
 
 
-def plain_loss(np: Any, model: Any, weights: list[Any], tokens: Array, targets: Array) -> Any:
-    """The loss in the words of NumPy; `np` is jax.numpy or autograd.numpy."""
+def plain_logits(np: Any, model: Any, weights: list[Any], tokens: Array) -> Any:
+    """Logits (B, T, V) in the words of NumPy; `np` is jax.numpy or autograd.numpy."""
     (batch, time), width, heads = tokens.shape, model.width, model.heads
     root = math.sqrt(width // heads)
     later = np.triu(np.full((time, time), -np.inf, "float32"), 1)
@@ -82,9 +82,15 @@ def plain_loss(np: Any, model: Any, weights: list[Any], tokens: Array, targets: 
         g1, qkv, out, g2, up, down = blocks[i : i + 6]
         x = x + np.matmul(attention(np.matmul(norm(x, g1), qkv)), out)
         x = x + np.matmul(gelu(np.matmul(norm(x, g2), up)), down)
-    z = np.reshape(np.matmul(norm(x, gain), words.T), (batch * time, -1))
+    return np.matmul(norm(x, gain), words.T)
+
+
+def plain_loss(np: Any, model: Any, weights: list[Any], tokens: Array, targets: Array) -> Any:
+    """The loss in the same words."""
+    z = plain_logits(np, model, weights, tokens)
+    z = np.reshape(z, (tokens.size, -1))
     z = z - np.max(z, -1, keepdims=True)
-    return np.mean(np.log(np.sum(np.exp(z), -1)) - z[np.arange(batch * time), targets.reshape(-1)])
+    return np.mean(np.log(np.sum(np.exp(z), -1)) - z[np.arange(tokens.size), targets.reshape(-1)])
 
 
 class Jax:
