@@ -1,6 +1,7 @@
 """What becomes a target, how its settings and its state are found, and what is said of what cannot be driven."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,6 +66,25 @@ def test_a_name_that_nobody_foresaw_is_given():
     doors = Doors(odd, {"lr": "rate", "beta1": "one"})
     doors.require("lr", "beta1", "beta2")
     assert doors.arguments(dict(lr=0.5, beta1=0.75, beta2=0.5, gamma=0.25))[1] == dict(one=0.75, beta2=0.5, gamma=0.25)
+
+
+def test_a_class_that_hands_settings_on_has_those_of_its_base_too():
+    class Base:
+        def __init__(self, params, lr, *, betas=(0.9, 0.99), gamma=1.0, every=10): ...
+
+    class Derived(Base):
+        def __init__(self, params, lr, *, gamma=0.05, **settings):
+            super().__init__(params, lr, gamma=gamma, **settings)
+
+    class Twice(Derived):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+
+    for cls in (Base, Derived, Twice, partial(Derived, every=3)):
+        assert Doors(cls, {}).arguments(dict(lr=0.5, beta1=0.75, beta2=0.5, gamma=0.25, every=4)) == (
+            0.5,
+            dict(betas=(0.75, 0.5), gamma=0.25, every=4),
+        )
 
 
 def test_names_and_parameters_that_are_not_there_are_refused():

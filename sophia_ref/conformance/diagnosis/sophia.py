@@ -133,6 +133,8 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "h is (1 - beta2) h + beta2 h_hat", "h = beta2 h + (1 - beta2) h_hat"),
     ("beta1 weighs the new gradient", SOPHIAS, {"settings": _set(beta1=lambda s: min(1 - s["beta1"], 1 - 2.0**-53))},
      "m is (1 - beta1) m + beta1 g", "m = beta1 m + (1 - beta1) g"),
+    ("h not averaged", SOPHIAS, {"settings": _set(beta2=0.0)}, "h is the last estimate alone",
+     "h = beta2 h + (1 - beta2) h_hat"),
     ("heavy-ball momentum", SOPHIAS, {"gradient": lambda g, theta, s: g / (1 - s["beta1"])},
      "m is beta1 m + g, without the factor 1 - beta1", "m = beta1 m + (1 - beta1) g"),
     ("h summed", SOPHIAS, {"taken": lambda h_hat, g, s: h_hat / (1 - s["beta2"])},

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,7 @@ class Doors:
     def __init__(
         self, function: Any, names: Mapping[str, str], squares_at_step: bool = False, schedule: bool = False
     ) -> None:
-        try:
-            parameters = inspect.signature(function).parameters
-        except (TypeError, ValueError):
-            raise TargetError(f"{_name(function)} has no signature to read its settings from") from None
+        parameters = _parameters(function)
         self.name, self.parameters = _name(function), parameters
         self.squares_at_step, self.schedule = squares_at_step, schedule
         self.own = {canonical: first_named(known, parameters) for canonical, known in ALIASES.items()}
@@ -132,6 +130,23 @@ class Doors:
             or name in ("eps", "bs")  # its own eps shows where it matters; bs is given to its step
             or (name == "every" and not self.schedule)
         )
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    """Its parameters; of a class that hands what it does not know on to its base, those of the base too."""
+    try:
+        found = dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        raise TargetError(f"{_name(function)} has no signature to read its settings from") from None
+    cls = function.func if isinstance(function, partial) else function
+    for base in inspect.getmro(cls)[1:] if inspect.isclass(cls) else ():
+        rest = [name for name, p in found.items() if p.kind is p.VAR_KEYWORD]
+        if not rest:
+            break
+        if "__init__" in vars(base) and base is not object:
+            below = {name: p for name, p in inspect.signature(base).parameters.items() if name not in found}
+            found = {name: p for name, p in found.items() if name not in rest} | below
+    return found
 
 
 def _positive(x: Any) -> bool:

@@ -1,0 +1,246 @@
+"""The whole kit against real optimizers: those of this repository, of PyTorch, of optax, and the published Sophias."""
+
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from types import ModuleType
+
+import pytest
+
+from sophia_ref.conformance import examine
+from sophia_ref.conformance.certificate import verify, write
+from sophia_ref.conformance.compare import ask
+from sophia_ref.conformance.diagnosis import diagnose
+from sophia_ref.conformance.targets import TargetError, load
+from sophia_ref.conformance.vectors import find
+from sophia_ref.conformance.vectors import load as vectors_of
+
+PLAIN = "paper-H/plain-float64"
+
+
+@pytest.fixture
+def torch(library):
+    return library("torch")
+
+
+@pytest.fixture
+def optax(library):
+    library("jax")
+    return library("optax")
+
+
+@pytest.fixture
+def port(library):
+    """A port of this repository by name."""
+
+    def load(name):
+        library({"torch": "torch", "optax": "jax"}[name])
+        if importlib.util.find_spec(f"sophia_ref.ports.{name}") is None:
+            pytest.skip(f"sophia_ref.ports.{name} is not there")
+        return importlib.import_module(f"sophia_ref.ports.{name}")
+
+    return load
+
+
+def failures(report):
+    """What failed, without the refusals."""
+    return {outcome.vector.id for outcome in report.failed if outcome.vector.verdict != "invalid"}
+
+
+# -- PyTorch -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_torch_port_conforms(port, tmp_path):
+    port("torch")
+    report = examine("torch:sophia_ref.ports.torch.Sophia")
+    assert not report.failed, report.text()
+    assert {report.verdict(p) for p in ("paper-H", "paper-G")} == {"conforms: update rule and estimators"}
+    certificate = verify(write(report, tmp_path)[0])
+    assert certificate["verdict"] == "conforms: update rule and estimators"
+    assert certificate["target"]["versions"]["torch"] == importlib.metadata.version("torch")
+
+
+def test_a_class_that_was_imported_is_known_to_be_of_torch(port):
+    target = load(port("torch").SophiaG)
+    assert (target.kind, target.profiles) == ("torch", ("paper-G",))
+
+
+@pytest.mark.parametrize("settings", [dict(foreach=True), dict(capturable=True)])
+def test_other_paths_of_the_torch_port_conform(port, settings):
+    report = examine(partial_class(port("torch").Sophia, settings), ["paper-H"])
+    assert not report.failed, report.text()
+
+
+def partial_class(cls, settings):
+    class Chosen(cls):
+        def __init__(self, params, lr, **rest):
+            super().__init__(params, lr, **rest, **settings)
+
+    Chosen.__module__ = cls.__module__  # where Hutchinson and GNB are
+    return Chosen
+
+
+def edited(module, old, new):
+    """A copy of a port with one line changed."""
+    source = inspect.getsource(module)
+    assert source.count(old) >= 1
+    copy = ModuleType(f"{module.__name__}_edited")
+    sys.modules[copy.__name__] = copy
+    exec(compile(source.replace(old, new), module.__file__, "exec"), copy.__dict__)
+    return copy
+
+
+BROKEN_TORCH = [
+    ("(h * gamma).clamp_(min=eps)", "(h * gamma).add_(eps)", "eps added"),
+    ("(h * gamma).clamp_(min=eps)", "(h.abs() * gamma).clamp_(min=eps)", "abs(h)"),
+    (".clamp_(-clip, clip)", "", "clip missing"),
+    ("theta.sub_(theta * (lr * weight_decay))\n", "pass\n", "no decay"),
+    ("m.mul_(beta1).add_(g * (1 - beta1))", "m.mul_(beta1).add_(g)", "heavy-ball momentum"),
+    (
+        'state["h"].mul_(beta2).add_(estimate * (1 - beta2))',
+        'state["h"].copy_(estimate)',
+        "h not averaged",
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "name"), BROKEN_TORCH, ids=[x[2] for x in BROKEN_TORCH])
+def test_a_broken_copy_of_the_torch_port_is_diagnosed(port, old, new, name):
+    broken = edited(port("torch"), old, new)
+    report = examine(broken.Sophia, ["paper-H"])
+    assert report.verdict("paper-H") == "does not conform"
+    assert report.diagnoses["paper-H"].certain
+    assert report.diagnoses["paper-H"].best.hypothesis.name == name
+
+
+def test_adam_of_torch_conforms_but_for_complex_numbers(torch):
+    report = examine("torch:torch.optim.Adam")
+    assert {outcome.vector.id for outcome in report.failed} == {"Adam/refused-theta-complex-complex128"}
+
+
+def test_adamw_of_torch_decays_a_gradient_that_lies_in_the_parameters_memory(torch):
+    report = examine(torch.optim.AdamW)
+    assert failures(report) == {"AdamW/aliased-float32", "AdamW/aliased-float64"}
+    assert report.diagnoses["AdamW"].certain
+    assert report.diagnoses["AdamW"].best.hypothesis.name == "gradient read after the decay"
+
+
+def test_kozistrs_sophia_is_the_papers_rule_with_few_checks(library):
+    library("pytorch_optimizer")
+    if importlib.metadata.version("pytorch_optimizer") < "4.1":
+        pytest.skip("3.9 takes no estimates")
+    report = examine("torch:pytorch_optimizer.SophiaH")
+    wrong = failures(report)
+    assert {id for id in wrong if "aliased" not in id} <= {
+        "paper-H/curvature-of-float64-float32",  # refused when the state has changed already
+        "paper-H/curvature-of-float32-float64",
+    }
+    assert report.diagnoses["paper-H"].best.hypothesis.name == "gradient read after the decay"
+    assert any("refused-gamma-zero" in outcome.vector.id for outcome in report.failed)
+    reasons = {outcome.message for outcome in report.not_asked}
+    assert reasons == {"its module has no Hutchinson", "PyTorch knows 0-d parameters"}
+
+
+def test_kozistrs_lion_hides_nan(library):
+    library("pytorch_optimizer")
+    report = examine("torch:pytorch_optimizer.Lion")
+    assert {id.removeprefix("Lion/") for id in failures(report)} >= {"nan-gradient-float32", "nan-gradient-float64"}
+
+
+def test_the_official_sophia_g_is_its_own_profile(library):
+    library("sophia_opt")
+    report = examine("torch:sophia_opt.SophiaG", ["official-G"])
+    assert failures(report) == {"official-G/aliased-float32"}
+
+
+def test_the_official_sophia_g_is_not_the_paper_and_the_diagnosis_says_where(library):
+    library("sophia_opt")
+    report = examine("torch:sophia_opt.SophiaG", ["paper-G"])
+    diagnosis = report.diagnoses["paper-G"]
+    assert diagnosis.certain
+    assert diagnosis.best.hypothesis.name == "an eps of 1e-15, added"
+    assert "it squares a gradient, and this estimate is not a square" in {o.message for o in report.not_asked}
+
+
+def test_an_optimizer_that_changes_its_gradients_or_asks_out_of_turn_is_told_so(torch, port):
+    class Scaled(torch.optim.AdamW):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.grad.mul_(0.5)
+            return super().step(closure)
+
+    assert ask(load(Scaled), find("AdamW/plain-float64")).message == "step 1: changes g in place"
+    broken = edited(port("torch"), '% self.param_groups[0]["every"] == 0', '% self.param_groups[0]["every"] == 1')
+    outcome = ask(load(broken.Sophia), find("paper-H/first-step-float64"))
+    assert outcome.status == "failed"
+    outcome = ask(load(broken.Sophia), find(PLAIN))
+    assert "asks for curvature, where none is due" in outcome.message
+
+
+def test_what_is_not_an_optimizer_of_torch_is_refused(torch):
+    with pytest.raises(TargetError, match=r"is not a class with a step; expected a torch\.optim\.Optimizer"):
+        load("torch:torch.nn.Linear")
+    with pytest.raises(TargetError, match=r"SGD\(params, lr, momentum, .* has no parameter for beta1"):
+        load("torch:torch.optim.SGD")
+    with pytest.raises(TargetError, match=r"'torch.optim' has no 'AdmW'; did you mean 'AdamW'\?"):
+        load("torch:torch.optim.AdmW")
+
+
+# -- JAX ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_optax_port_conforms(port):
+    port("optax")
+    report = examine("optax:sophia_ref.ports.optax.sophia")
+    assert not report.failed, report.text()
+    assert {report.verdict(p) for p in ("paper-H", "paper-G")} == {"conforms: update rule and estimators"}
+
+
+BROKEN_OPTAX = [
+    ("jnp.maximum(gamma * h, eps)", "(gamma * h + eps)", "eps added"),
+    ("(b1 * m + (1 - b1) * g)", "(b1 * m + g)", "heavy-ball momentum"),
+    ("state.count % every == 0", "(state.count + 1) % every == 0", "first estimate at step k"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "name"), BROKEN_OPTAX, ids=[x[2] for x in BROKEN_OPTAX])
+def test_a_broken_copy_of_the_optax_port_is_diagnosed(port, old, new, name):
+    target = load(edited(port("optax"), old, new).sophia)
+    some = [
+        v for v in vectors_of("paper-H") if v.verdict == "valid" and "float64" in v.id and "estimate" not in v.flags
+    ]
+    outcomes = [ask(target, vector) for vector in some]
+    diagnosis = diagnose("paper-H", outcomes)
+    assert diagnosis.best.hypothesis.name == name
+    assert diagnosis.best.explained >= 0.9 * diagnosis.failed
+
+
+@pytest.mark.parametrize(("name", "profile"), [("adam", "Adam"), ("adamw", "AdamW"), ("lion", "Lion")])
+def test_optimizers_of_optax_have_the_right_numbers_and_refuse_nothing(optax, name, profile):
+    report = examine(f"optax:optax.{name}")
+    assert failures(report) == set()
+    assert report.verdict(profile) == "does not conform: takes bad input"
+
+
+def test_optax_sophia_is_its_own_profile(optax):
+    report = examine("optax:optax.contrib.sophia", ["optax-H"])
+    assert report.verdict("optax-H") == "conforms: update rule", report.text()
+    assert not report.not_asked
+
+
+def test_optax_sophia_is_not_the_paper_and_the_diagnosis_names_the_dialect(optax):
+    target = load("optax:optax.contrib.sophia")
+    some = [vector for vector in vectors_of("paper-H") if vector.verdict == "valid" and "float32" in vector.id]
+    diagnosis = diagnose("paper-H", [ask(target, vector) for vector in some])
+    assert diagnosis.certain
+    assert diagnosis.best.hypothesis.name == "optax"
+
+
+def test_what_returns_no_transformation_is_told_so(optax):
+    def nothing(learning_rate, b1, b2, eps):
+        return 3
+
+    outcome = ask(load(nothing), find("Adam/plain-float64"))
+    assert outcome.message == "returns int; expected a GradientTransformation with init and update"
