@@ -105,14 +105,18 @@ class _Run:
 
     def steps(self) -> Results:
         case, results = self.case, []
-        eager, compiled = self._stepper()
+        after, (eager, compiled) = self.shown(), self._stepper()
         for i, given in enumerate(case.steps, start=1):
             grads = self.params if case.layout == "alias" else self.split(given.g)
             curvature = self._curvature(given, i)
             extra = {"h_hat" if self.target.by_function else "curvature": curvature} if curvature is not None else {}
             step = eager if callable(curvature) else compiled
             self.params, self.state = step(grads, self.state, self.params, extra)
-            results.append(self.shown())
+            before, after = after, self.shown()
+            # it was handed NaN for an estimate that it should not look at
+            if not offered(given) and not due(case, i) and _nan_in_h(after) and not _nan_in_h(before):
+                raise Fault("asks for curvature, where none is due", i)
+            results.append(after)
             if i == case.resume_after:
                 saved = [np.array(x) for x in jax.tree.leaves(self.state)]
                 self.tx = self._made()
@@ -241,6 +245,10 @@ class _Run:
         if missing := [name for name in (*wanted, "t") if name not in seen and (name != "t" or case.t)]:
             raise NotAsked(f"its state has no {missing[0]} to set")
         return state
+
+
+def _nan_in_h(shown: Mapping[str, Array]) -> bool:
+    return "h" in shown and bool(np.isnan(shown["h"]).any())
 
 
 def _named_parts(state: Any) -> list[Any]:

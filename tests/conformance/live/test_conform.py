@@ -35,7 +35,8 @@ def port(library):
     """A port of this repository by name."""
 
     def load(name):
-        library({"torch": "torch", "optax": "jax"}[name])
+        for needed in {"torch": ["torch"], "optax": ["jax", "optax"]}[name]:
+            library(needed)
         if importlib.util.find_spec(f"sophia_ref.ports.{name}") is None:
             pytest.skip(f"sophia_ref.ports.{name} is not there")
         return importlib.import_module(f"sophia_ref.ports.{name}")
@@ -110,8 +111,9 @@ def test_a_broken_copy_of_the_torch_port_is_diagnosed(port, old, new, name):
     broken = edited(port("torch"), old, new)
     report = examine(broken.Sophia, ["paper-H"])
     assert report.verdict("paper-H") == "does not conform"
-    assert report.diagnoses["paper-H"].certain
-    assert report.diagnoses["paper-H"].best.hypothesis.name == name
+    diagnosis = report.diagnoses["paper-H"]
+    assert diagnosis.best.hypothesis.name == name
+    assert diagnosis.best.explained >= 0.95 * diagnosis.failed
 
 
 def test_adam_of_torch_conforms_but_for_complex_numbers(torch):
