@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.conformance import vectors
+from sophia_ref.conformance import DIALECTS, Variant, examine, vectors
 from sophia_ref.conformance.compare import ask
 from sophia_ref.conformance.recipes.orders import Order, evaluate
 from sophia_ref.conformance.targets import Fault, NotAsked, TargetError, load
@@ -180,6 +180,29 @@ def test_a_class_of_its_own_is_driven_with_a_state_of_another_kind():
     assert {"m", "h", "theta"} <= set(ask(target, vectors.find(PLAIN)).results[0])
 
 
+@pytest.mark.parametrize(("dialect", "profile"), [("official", "official-G"), ("optax", "optax-H")])
+def test_a_class_of_another_dialect_passes_the_profile_of_that(dialect, profile):
+    class Speaker(Variant):
+        def __init__(self, lr, beta1, beta2, weight_decay, every, estimator, **rest):
+            rest = {"gamma" if name == "rho" else name: x for name, x in rest.items()}
+            settings = dict(lr=lr, beta1=beta1, beta2=beta2, weight_decay=weight_decay, every=every, **rest)
+            fixed = DIALECTS[dialect].fixed
+            super().__init__(**fixed | settings, estimator=estimator, knobs=DIALECTS[dialect].knobs)
+
+    class Official(Speaker):
+        def __init__(self, lr, beta1, beta2, rho, bs, weight_decay, every, estimator):
+            super().__init__(lr, beta1, beta2, weight_decay, every, estimator, rho=rho, bs=bs)
+
+    class Optax(Speaker):
+        def __init__(self, lr, beta1, beta2, gamma, clip, eps, weight_decay, every, estimator):
+            super().__init__(lr, beta1, beta2, weight_decay, every, estimator, gamma=gamma, clip=clip, eps=eps)
+
+    cls = {"official": Official, "optax": Optax}[dialect]
+    report = examine(cls, [profile])
+    assert report.verdict(profile) == "conforms: update rule", report.text()
+    assert not report.not_asked
+
+
 def test_probes_and_labels_of_the_case_reach_the_estimators_of_a_class():
     seen = []
 
@@ -224,6 +247,11 @@ def two(a, b):
     return a, b
 
 
+class Demanding(sr.Lion):
+    def __init__(self, lr, beta1, beta2, weight_decay, warmth):
+        super().__init__(lr, beta1, beta2, weight_decay)
+
+
 class NoRate:
     def init(self, theta): ...
     def step(self, theta, state, oracle): ...
@@ -235,6 +263,11 @@ class NoRate:
         (Nothing, r"Nothing has no init\(theta\) and step\(theta, state, oracle\)"),
         (two, r"two\(a, b\): expected one argument, a case, or a rule with theta, m, h, g"),
         (NoRate, r"NoRate\(\) has no parameter for lr; expected one of lr, learning_rate"),
+        (
+            Demanding,
+            "Demanding has a parameter 'warmth' that is no known setting; expected a default for it, or --names",
+        ),
+        (sr.Lion(0.1), r"Lion\(.* is not callable; expected a function of a case, a class with init and step"),
         (3, "3 is not callable; expected a function of a case, a class with init and step, or a rule"),
         ("sophia", "'sophia' is not a target; expected numpy:module.name, torch:module.name, optax:module.name"),
         ("nunpy:a.b", r"'nunpy:a\.b' is not a target; did you mean 'numpy:a\.b'\?"),

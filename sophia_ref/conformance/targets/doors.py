@@ -82,6 +82,14 @@ class Doors:
         """ "v2" for gamma, else "v1", or "official" where the batch size multiplies h in each step."""
         return "v2" if self.own["gamma"] else "official" if self.squares_at_step else "v1"
 
+    def complete(self, *others: str) -> None:
+        """Raises TargetError for a parameter without a default that is neither a setting nor one of the others."""
+        settings = {*self.own.values(), *others, "betas"}
+        for name, p in self.parameters.items():
+            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in settings:
+                expected = "a default for it, or --names SETTING=" + name
+                raise TargetError(f"{self.name} has a parameter {name!r} that is no known setting; expected {expected}")
+
     def named(self, canonical: str, value: Any) -> dict[str, Any]:
         """This setting under its own name."""
         return {self.own[canonical] or canonical: value}
@@ -144,8 +152,8 @@ def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
         if not rest:
             break
         if "__init__" in vars(base) and base is not object:
-            below = {name: p for name, p in inspect.signature(base).parameters.items() if name not in found}
-            found = {name: p for name, p in found.items() if name not in rest} | below
+            own = {name: p for name, p in found.items() if name not in rest}
+            found = own | {name: p for name, p in inspect.signature(base).parameters.items() if name not in own}
     return found
 
 

@@ -45,6 +45,7 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
     inner = obj.func if isinstance(obj, partial) else obj
     doors = Doors(obj, names, schedule=True)
     doors.require("lr", "beta1", "beta2")
+    doors.complete()
     module = sys.modules.get(str(getattr(inner, "__module__", "")))
     return OptaxTarget(obj, doors, "hessian_diagonal_fn" in doors.parameters, module)
 

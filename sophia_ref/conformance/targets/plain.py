@@ -37,6 +37,7 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
             raise TargetError(f"{obj.__name__} has no init(theta) and step(theta, state, oracle), which a class needs")
         doors = Doors(obj, names, schedule=True)
         doors.require("lr")
+        doors.complete("estimator")
         return ClassTarget(obj, doors)
     if not callable(obj):
         expected = "a function of a case, a class with init and step, or a rule (theta, m, h, g, *, lr, ...)"
@@ -49,6 +50,7 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
     if "theta" in taken and "g" in taken:
         doors = Doors(obj, names)
         doors.require("lr")
+        doors.complete(*ARGUMENTS, "t")
         return RuleTarget(obj, doors, tuple(taken))
     several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [p for p in parameters.values() if p.default is p.empty and p.kind not in several]

@@ -48,6 +48,7 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
     squares = callable(getattr(cls, "update_hessian", None))
     doors = Doors(obj, names, squares_at_step=squares, schedule=hasattr(cls, "curvature_due"))
     doors.require("lr", "beta1", "beta2")
+    doors.complete(next(iter(doors.parameters)))
     if hasattr(cls, "update_curvature"):
         door = "update_curvature"
     elif squares:
