@@ -21,7 +21,7 @@ from sophia_ref.conformance.vectors import Case, distance, units_of
 
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
-FIELDS = ("h_hat", "m", "h", "v", "theta")  # whose meaning does not depend on how a rule is written
+FIELDS = ("m", "h", "v", "theta")  # whose meaning does not depend on how a rule is written
 MOST = 4  # others that are told
 SLACK = 4  # a mistake may be computed in another order too
 

@@ -91,6 +91,13 @@ def _empirical(gnb: Any, theta: Array) -> Array:
     return rows.sum(0) ** 2 / max(1, len(rows))
 
 
+def _overflowing(gnb: Any, theta: Array) -> Array:
+    if gnb["likelihood"] == "gaussian":
+        return right_estimate(Given(gnb=gnb), theta)
+    rows = slopes(gnb, theta, gnb["labels"], shift=False)[gnb["mask"]]
+    return rows.sum(0) ** 2 / max(1, len(rows))
+
+
 def _outputs(gnb: Any, theta: Array) -> int:
     return int(theta.size // gnb["x"].shape[1]) if gnb["likelihood"] == "gaussian" else 1
 
@@ -129,6 +136,11 @@ LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
     ("micro-batches each squared", "each micro-batch's gradient is squared with its own B, and these are averaged",
      "add gradients up first, then square once",
      lambda gnb, theta: _mean([rows.sum(0) ** 2 / len(rows) for rows in _of_parts(gnb, theta)])),
+    ("micro-batches each squared, empty ones too",
+     "each micro-batch's gradient is squared with its own B, and the mean counts micro-batches without rows too",
+     "add gradients up first, then square once",
+     lambda gnb, theta: sum(rows.sum(0) ** 2 / len(rows) for rows in _of_parts(gnb, theta))
+     / len(gnb["micro_batches"])),
     ("micro-batches each squared and summed",
      "each micro-batch's gradient is squared with its own B, and these are summed",
      "add gradients up first, then square once",
@@ -149,6 +161,13 @@ LABELS: tuple[tuple[str, str, str, Callable[[Any, Array], Array]], ...] = (
     ("sampled gradient's norm clipped", "the gradient is shortened to norm 1 before it is squared",
      "leave the sampled gradient as it is",
      lambda gnb, theta: len(_kept(gnb, theta)) * shortened(_g_hat(gnb, theta)) ** 2),
+    ("sampled gradient's norm clipped, exactly", "the gradient is scaled to norm 1 where that is larger, then squared",
+     "leave the sampled gradient as it is",
+     lambda gnb, theta: len(_kept(gnb, theta)) * shortened(_g_hat(gnb, theta), 0.0) ** 2),
+    ("B counts micro-batches", "B is the number of micro-batches (of sequences, say), not of predictions",
+     "count unmasked predictions", lambda gnb, theta: len(gnb["micro_batches"]) * _g_hat(gnb, theta) ** 2),
+    ("softmax overflows", "the softmax is computed without taking its maximum out", "subtract the maximum first",
+     lambda gnb, theta: _overflowing(gnb, theta)),
     ("squared error without its half", "the Gaussian loss is |f - y|^2, so that the estimate is four times too large",
      "the loss is |f - y|^2 / 2",
      lambda gnb, theta: (4 if gnb["likelihood"] == "gaussian" else 1) * right_estimate(Given(gnb=gnb), theta)),

@@ -23,16 +23,16 @@ class FirstOrder:
     """The rule of a case's profile but for these changes; called with a case it returns the Results.
 
     settings: other settings from the case's. gradient: what the averages take in. squared: what v takes in of it.
-    adam: the update from m, v, t and g. lion: the update from c and m. before, after: theta before and after the
+    adam: the update from m, v, t and g. lion: the update from c, m and g. before, after: theta before and after the
     update, from theta, lr and weight_decay. resumed: t, m, v as they come back from being saved. kept: m and v as they
     are stored. dtype: of all arithmetic.
     """
 
     settings: Callable[[Settings], Settings] = lambda s: s
     gradient: Callable[[Array, Array, Settings], Array] = lambda g, theta, s: g
-    squared: Callable[[Array], Array] = lambda g: g**2
+    squared: Callable[[Array, Array], Array] = lambda g, m: g**2
     adam: Callable[[Array, Array, int, Array, Settings], Array] = lambda m, v, t, g, s: _adam(m, v, t, s)
-    lion: Callable[[Array, Array, Settings], Array] = lambda c, m, s: np.sign(c)
+    lion: Callable[[Array, Array, Array, Settings], Array] = lambda c, m, g, s: np.sign(c)
     before: Callable[[Array, float, Any], Array] = lambda theta, lr, wd: theta - lr * wd * theta
     after: Callable[[Array, float, Any], Array] = lambda theta, lr, wd: theta
     reads_decayed: bool = False  # the gradient is read after theta, whose memory it may share, has been decayed
@@ -60,13 +60,13 @@ class FirstOrder:
                 raw = theta - lr * wd * theta
             g = self.gradient(raw, theta, s)
             if lion:
-                c, old = beta1 * m + (1 - beta1) * g, m
+                c = beta1 * m + (1 - beta1) * g
                 m = self.kept(beta2 * m + (1 - beta2) * g)
-                update = self.lion(c, m if self.late else old, s)
+                update = self.lion(c, m, g, s)
             else:
                 used = m, v
                 m = self.kept(beta1 * m + (1 - beta1) * g)
-                v = self.kept(beta2 * v + (1 - beta2) * self.squared(g))
+                v = self.kept(beta2 * v + (1 - beta2) * self.squared(g, m))
                 update = self.adam(*(used if self.late else (m, v)), t, g, s)
             theta = self.before(theta, lr, wd) - lr * update
             theta = self.after(theta, lr, wd).astype(dtype)
@@ -86,6 +86,10 @@ def _settings_of(case: Case) -> Settings:
     if case.decay_mask is not None:
         s["weight_decay"] = np.where(case.decay_mask, s["weight_decay"], 0.0).astype(case.dtype)
     return s
+
+
+def _no_root(m: Array, v: Array, t: int, g: Array, s: Settings) -> Array:
+    return m / (1 - s["beta1"] ** t) / (v / (1 - s["beta2"] ** t) + s["eps"])
 
 
 def _root_of_both(m: Array, v: Array, t: int, g: Array, s: Settings) -> Array:
@@ -128,9 +132,12 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
     ("eps before the correction", ADAMS, {"adam": _corrected_late},
      "eps is added to the root of v before v is corrected", "correct v first"),
     ("no eps", ADAMS, {"adam": lambda m, v, t, g, s: _adam(m, v, t, s | {"eps": 0.0})}, "eps is left out", "add it"),
-    ("no root", ADAMS, {"adam": lambda m, v, t, g, s: _adam(m, v**2 / (1 - s["beta2"] ** t), t, s)},
+    ("no root", ADAMS, {"adam": _no_root},
      "m is divided by v, not by its root", "take the root of v"),
-    ("absolute values in place of squares", ADAMS, {"squared": np.abs}, "v averages |g|", "average g^2"),
+    ("absolute values in place of squares", ADAMS, {"squared": lambda g, m: np.abs(g)}, "v averages |g|",
+     "average g^2"),
+    ("squares of deviations", ADAMS, {"squared": lambda g, m: (g - m) ** 2}, "v averages (g - m)^2, as AdaBelief does",
+     "average g^2"),
     ("Nesterov momentum", ADAMS, {"adam": _nadam}, "m looks one gradient ahead, as in NAdam", "use m itself"),
     ("correction of the step before", ADAMS, {"adam": lambda m, v, t, g, s: _adam(m, v, max(1, t - 1), s)},
      "beta^t is taken with the t of the step before", "count the step first"),
@@ -148,12 +155,13 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "use beta1 for the first"),
     ("m without its factor", ALL, {"gradient": lambda g, theta, s: g / (1 - s["beta1"])},
      "m is beta1 m + g, without the factor 1 - beta1", "m = beta1 m + (1 - beta1) g"),
-    ("sign of m", ("Lion",), {"lion": lambda c, m, s: np.sign(s["beta2"] * m + (c - s["beta1"] * m)
-                                                              * (1 - s["beta2"]) / (1 - s["beta1"]))},
-     "the step is the sign of m, as in Signum", "take the sign of c = beta1 m + (1 - beta1) g"),
-    ("sign of 0 is 1", ("Lion",), {"lion": lambda c, m, s: np.where(c >= 0, 1, -1).astype(c.dtype)},
+    ("sign of m", ("Lion",), {"lion": lambda c, m, g, s: np.sign(m)}, "the step is the sign of m, as in Signum",
+     "take the sign of c = beta1 m + (1 - beta1) g"),
+    ("m updated first", ("Lion",), {"lion": lambda c, m, g, s: np.sign(s["beta1"] * m + (1 - s["beta1"]) * g)},
+     "c is interpolated from the new m", "update m last"),
+    ("sign of 0 is 1", ("Lion",), {"lion": lambda c, m, g, s: np.where(c >= 0, 1, -1).astype(c.dtype)},
      "a coordinate whose c is 0 moves by lr", "sign(0) is 0"),
-    ("no sign", ("Lion",), {"lion": lambda c, m, s: c}, "the step is c itself", "take its sign"),
+    ("no sign", ("Lion",), {"lion": lambda c, m, g, s: c}, "the step is c itself", "take its sign"),
     ("decay after the update", DECAYED, {"before": lambda theta, lr, wd: theta,
                                          "after": lambda theta, lr, wd: theta - lr * wd * theta},
      "theta is decayed after the update, which is decayed too", "decay theta first"),

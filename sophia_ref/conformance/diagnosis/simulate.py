@@ -23,8 +23,9 @@ class Sophia:
 
     knobs: other directions of the engine's knobs. settings: other settings from the case's. due: whether step t makes
     an estimate, every k steps. estimate: h_hat from what the step is given, at theta. taken: what h takes in, from
-    h_hat and g. gradient: what m takes in from g at theta. momentum: what is divided by h, from m before the step, m
-    after it, and g. curvature: what divides, from h in step t. decayed, after: theta before and after the update.
+    h_hat, g and h. gradient: what m takes in from g at theta. momentum: what is divided by h, from m before the step, m
+    after it, and g. curvature: what divides, from h in step t. limit: the update, from the ratio and the clip, in
+    place of the engine's. decayed, after: theta before and after the update.
     resumed: t, m, h as they come back from being saved. kept: m and h as they are stored. dtype: of all arithmetic.
     """
 
@@ -32,15 +33,17 @@ class Sophia:
     settings: Callable[[Settings], Settings] = lambda s: s
     due: Callable[[Knobs, int, int], bool] = lambda knobs, t, k: knobs.estimates_at(t, k)
     estimate: Callable[[Given, Array], Array] = lambda given, theta: right_estimate(given, theta)
-    taken: Callable[[Array, Array, Settings], Array] = lambda h_hat, g, s: h_hat
+    taken: Callable[[Array, Array, Array, Settings], Array] = lambda h_hat, g, h, s: h_hat
     gradient: Callable[[Array, Array, Settings], Array] = lambda g, theta, s: g
     momentum: Callable[[Array, Array, Array, Settings], Array] = lambda old, m, g, s: m
     curvature: Callable[[Array, int, Settings], Array] = lambda h, t, s: h
     decayed: Callable[[Array, float, Settings], Array] = lambda theta, lr, s: theta
     after: Callable[[Array, float, Settings], Array] = lambda theta, lr, s: theta
+    limit: Callable[[Array, float], Array] | None = None
     resumed: Callable[[int, Array, Array], tuple[int, Array, Array]] = lambda t, m, h: (t, m, h)
     kept: Callable[[Array], Array] = lambda x: x
     reads_decayed: bool = False  # the gradient is read after theta, whose memory it may share, has been decayed
+    forgets: bool = False  # a step without an estimate averages a zero
     stale: bool = False  # the last estimate is taken in again in every step
     free: bool = False  # its estimate needs nothing that is offered
     dtype: str | None = None
@@ -71,10 +74,12 @@ class Sophia:
                 raw = theta - lr * s["weight_decay"] * theta
             g = self.gradient(raw, theta, s)
             if h_hat is not None:
-                fields["h_hat"] = h_hat = self.taken(h_hat.astype(dtype), raw, s)
+                fields["h_hat"] = h_hat = self.taken(h_hat.astype(dtype), raw, h, s)
                 if knobs.absorbed == "before" or knobs.replaces:
                     h = self.kept(opt._absorb(h, h_hat, n))
                 held = h_hat
+            elif self.forgets:
+                h = s["beta2"] * h
             if h_hat is not None and knobs.replaces:
                 results.append(fields | {"m": m, "h": h, "theta": theta})
                 continue
@@ -84,7 +89,10 @@ class Sophia:
             for _ in range(knobs.averagings):
                 m = self.kept(s["beta1"] * m + (1 - s["beta1"]) * g)
             used = self.momentum(old, m, g, s)
-            theta, terms = opt._update(self.decayed(theta, lr, s), used, self.curvature(h, t, s), t, n, lr, {})
+            start = self.decayed(theta, lr, s)
+            theta, terms = opt._update(start, used, self.curvature(h, t, s), t, n, lr, {})
+            if self.limit is not None:
+                theta = start - lr * s["weight_decay"] * start - lr * self.limit(terms["ratio"], s["clip"])
             theta = self.after(theta, lr, s).astype(dtype)
             if h_hat is not None and knobs.absorbed == "after":
                 h = self.kept(opt._absorb(h, h_hat, n))
@@ -94,9 +102,9 @@ class Sophia:
         return [{name: x if x.dtype == bool else x.astype(case.dtype) for name, x in r.items()} for r in results]
 
 
-def shortened(g: Array) -> Array:
-    """g with a Euclidean norm of at most 1, as PyTorch's clip_grad_norm_ does it."""
-    return g * min(1.0, 1.0 / (float(np.linalg.norm(g)) + 1e-6))
+def shortened(g: Array, more: float = 1e-6) -> Array:
+    """g with a Euclidean norm of at most 1; more: what PyTorch's clip_grad_norm_ adds to the norm."""
+    return g * min(1.0, 1.0 / (float(np.linalg.norm(g)) + more or 1.0))
 
 
 def settings_of(case: Case) -> Settings:
@@ -135,14 +143,14 @@ def right_estimate(given: Given, theta: Array) -> Array:
     return (rows.sum(0) ** 2 / len(rows)).reshape(theta.shape)
 
 
-def slopes(gnb: Mapping[str, Any], theta: Array, labels: Array) -> Array:
-    """The gradient of every row's own loss, (N, P)."""
+def slopes(gnb: Mapping[str, Any], theta: Array, labels: Array, shift: bool = True) -> Array:
+    """The gradient of every row's own loss, (N, P). shift: whether the softmax takes its maximum out first."""
     x = gnb["x"]
     z = x @ theta.reshape(x.shape[1], -1)  # (N, C)
     if gnb["likelihood"] == "gaussian":
         slope = z - labels
     else:
-        e = np.exp(z - z.max(-1, keepdims=True))
+        e = np.exp(z - z.max(-1, keepdims=True) if shift else z)
         slope = e / e.sum(-1, keepdims=True) - (labels[:, None] == np.arange(z.shape[-1]))
     return np.einsum("nd,nc->ndc", x, slope).reshape(len(x), -1)
 

@@ -37,6 +37,11 @@ def _no_decay(s: Settings) -> Settings:
     return s | {"weight_decay": 0.0, "decay": s["weight_decay"]}
 
 
+def _root(h: Array, s: Settings) -> Array:
+    """What makes the denominator its own square root."""
+    return np.sqrt(np.maximum(s["gamma"] * h, s["eps"])) / s["gamma"]
+
+
 def _h_by_steps(h: Array, t: int, s: Settings) -> Array:
     return h / (1 - s["beta2"] ** t)
 
@@ -83,12 +88,16 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
     # the fraction
     ("abs(h)", SIGNED, {"curvature": lambda h, t, s: np.abs(h)}, "h is replaced by its absolute value",
      "divide by max(gamma h, eps), which turns negative curvature into a step of lr"),
-    ("abs of the estimate", SIGNED, {"taken": lambda h_hat, g, s: np.abs(h_hat)},
+    ("abs of the estimate", SIGNED, {"taken": lambda h_hat, g, h, s: np.abs(h_hat)},
      "the absolute value of each estimate is averaged", "average estimates with their signs"),
-    ("estimates floored at zero", SIGNED, {"taken": lambda h_hat, g, s: np.maximum(h_hat, 0)},
+    ("estimates floored at zero", SIGNED, {"taken": lambda h_hat, g, h, s: np.maximum(h_hat, 0)},
      "negative estimates are averaged as zeros", "average estimates with their signs; the floor is under gamma h"),
-    ("estimates squared", SIGNED, {"taken": lambda h_hat, g, s: h_hat**2},
+    ("estimates squared", SIGNED, {"taken": lambda h_hat, g, h, s: h_hat**2},
      "the square of each estimate is averaged, as AdaHessian does", "average the estimates themselves"),
+    ("negative estimates left out", SIGNED, {"taken": lambda h_hat, g, h, s: np.where(h_hat < 0, h, h_hat)},
+     "where an estimate is negative h stays as it is", "average estimates with their signs"),
+    ("square root of the denominator", FLOORED, {"curvature": lambda h, t, s: _root(h, s)},
+     "m is divided by the square root of max(gamma h, eps)", "divide by max(gamma h, eps) itself"),
     ("square root of h", SOPHIAS, {"curvature": lambda h, t, s: np.sqrt(h)}, "m is divided by the square root of h",
      "divide by h: it is a curvature, not a mean square"),
     ("eps bounds h instead of gamma h", FLOORED, {"settings": _set(eps=lambda s: s["gamma"] * s["eps"])},
@@ -109,17 +118,23 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
     ("divided by gamma", SOPHIAS, {"settings": _set(gamma=lambda s: 1 / s["gamma"])}, "h is divided by gamma",
      "multiply h by gamma"),
     ("clip missing", SOPHIAS, {"settings": _set(clip=np.inf)}, "nothing limits the ratio", "clip it at 1"),
+    ("clipped from above alone", SOPHIAS, {"limit": lambda ratio, clip: np.minimum(ratio, clip)},
+     "nothing limits a negative ratio", "clip from both sides"),
+    ("step without its sign", SOPHIAS, {"limit": lambda ratio, clip: np.minimum(np.abs(ratio), clip)},
+     "the clipped ratio's absolute value is subtracted", "keep the sign of m"),
     ("always clipped", SOPHIAS, {"settings": _set(gamma=2.0**-120, eps=2.0**-120)},
      "every step is lr times the sign of m", "clip the ratio; do not replace it by its sign"),
     ("clip at gamma, lr not converted", FLOORED, {"settings": _set(gamma=1.0, clip=lambda s: s["gamma"] * s["clip"])},
      "the first form, clip(m / max(h, eps), rho), is given the second form's lr",
      "convert: lr1 = lr / gamma, eps1 = eps / gamma, weight_decay1 = gamma weight_decay"),
-    ("clip at gamma h", FLOORED, {"settings": _set(clip=lambda s: s["gamma"] * s["clip"])},
+    ("clip at gamma h", FLOORED, {"settings": _set(clip=lambda s: s["gamma"])},
      "gamma scales h and is the limit of the ratio too", "clip at 1"),
     ("another clip ignored", FLOORED, {"settings": _set(clip=1.0)}, "the clip is at 1, whatever was asked for",
      "clip at the limit that is given"),
     ("bs ignored", ("official-G",), {"settings": _set(bs=1.0)}, "rho h is not multiplied by bs",
      "multiply h by bs, the number of predictions in the batch"),
+    ("bs in the estimate too", ("official-G",), {"taken": lambda h_hat, g, h, s: s["bs"] * h_hat},
+     "bs multiplies the estimate, and h in each step again", "multiply by it once"),
     ("bs squared", ("official-G",), {"settings": _set(bs=lambda s: s["bs"] ** 2)}, "bs multiplies h twice",
      "multiply h by bs once"),
     # the averages
@@ -137,7 +152,7 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "h = beta2 h + (1 - beta2) h_hat"),
     ("heavy-ball momentum", SOPHIAS, {"gradient": lambda g, theta, s: g / (1 - s["beta1"])},
      "m is beta1 m + g, without the factor 1 - beta1", "m = beta1 m + (1 - beta1) g"),
-    ("h summed", SOPHIAS, {"taken": lambda h_hat, g, s: h_hat / (1 - s["beta2"])},
+    ("h summed", SOPHIAS, {"taken": lambda h_hat, g, h, s: h_hat / (1 - s["beta2"])},
      "h is beta2 h + h_hat, without the factor 1 - beta2", "h = beta2 h + (1 - beta2) h_hat"),
     ("Nesterov momentum", SOPHIAS, {"momentum": lambda old, m, g, s: s["beta1"] * m + (1 - s["beta1"]) * g},
      "what is divided by h looks one gradient ahead of m", "divide m itself"),
@@ -156,6 +171,8 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "take one in every k steps, whatever is offered"),
     ("a stale estimate taken in every step", SOPHIAS, {"stale": True},
      "the last estimate is averaged into h again in every step", "touch h in steps with a new estimate alone"),
+    ("h decays without an estimate", SOPHIAS, {"forgets": True}, "a step without an estimate averages a zero into h",
+     "leave h as it is in such a step"),
     ("no estimate taken in", SOPHIAS, {"due": lambda knobs, t, k: False}, "h never changes",
      "take an estimate in every k steps"),
     ("one estimate alone", SOPHIAS, {"due": lambda knobs, t, k: t == 1}, "h takes in the first estimate and no other",
@@ -166,6 +183,8 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
      "the schedule is one step behind", "make the first estimate before step 1"),
     ("counter lost at resuming", SOPHIAS, {"resumed": lambda t, m, h: (0, m, h)},
      "the count of steps starts anew after a save", "save t with m and h"),
+    ("counter one ahead after resuming", SOPHIAS, {"resumed": lambda t, m, h: (t + 1, m, h)},
+     "the count of steps is that of the step to come after a save", "save the number of steps taken"),
     ("state lost at resuming", SOPHIAS, {"resumed": lambda t, m, h: (0, 0 * m, 0 * h)},
      "everything starts anew after a save", "save t, m and h"),
     ("h lost at resuming", SOPHIAS, {"resumed": lambda t, m, h: (t, m, 0 * h)}, "h is zero after a save", "save h"),
@@ -173,6 +192,10 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
     ("averages saved in half precision", SOPHIAS,
      {"resumed": lambda t, m, h: (t, m.astype(np.float16).astype(m.dtype), h.astype(np.float16).astype(h.dtype))},
      "m and h lose digits in a save", "save them as they are"),
+    # elsewhere the vectors' h has so few bits that float16 holds it
+    ("h saved in half precision", ("official-G",),
+     {"resumed": lambda t, m, h: (t, m, h.astype(np.float16).astype(h.dtype))},
+     "h loses digits in a save", "save it as it is"),
     # the decay and the rate
     ("decay after the update", SOPHIAS, {"settings": _no_decay,
                                          "after": lambda theta, lr, s: theta - lr * s["decay"] * theta},
@@ -227,7 +250,7 @@ def _dialect(dialect: Dialect) -> Iterator[Hypothesis]:
     fixed |= {"every": 1} if "every" in dialect.fixed else {}
     changes: dict[str, Any] = {"settings": _set(**fixed)}
     if "training-square" in dialect.estimators:
-        changes |= {"estimate": lambda given, theta: theta, "taken": lambda h_hat, g, s: g * g, "free": True}
+        changes |= {"estimate": lambda given, theta: theta, "taken": lambda h_hat, g, h, s: g * g, "free": True}
     knobs = replace(dialect.knobs, rate_over_clip=False, batch_at_step=False)
     profiles = tuple(p for p in SOPHIAS if _plain(knobs_of(p)) != _plain(knobs))
     if profiles:
