@@ -16,7 +16,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-notebooks vectors notebooks notebooks/all docs/explorer.png docs/dialects.md lint bench clean
+.PHONY: demo test test-web test-ports test-notebooks vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/certificates.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -43,6 +43,9 @@ test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
 
 vectors: .venv/runtime
 	.venv/bin/python -m sophia_ref.conformance.recipes
+
+docs/certificates.md: .venv-ports/ready
+	.venv-ports/bin/python docs/make_certificates.py
 
 docs/explorer.png: .venv/web
 	.venv/bin/python tests/web/picture.py $@

@@ -149,8 +149,8 @@ class Report:
             if diagnosis := self.diagnoses[profile]:
                 yield f"\n{profile}: {diagnosis}"
             if taken := [outcome.vector for outcome in failed if outcome.vector.verdict == "invalid"]:
-                must = "which must be refused before anything changes"
-                yield f"\n{profile}: {len(taken)} bad inputs are accepted, {must}"
+                count = "one bad input is" if len(taken) == 1 else f"{len(taken)} bad inputs are"
+                yield f"\n{profile}: {count} accepted, which must be refused before anything changes"
                 yield from (f"  {vector.id.split('/')[1]}: {vector.note}" for vector in taken[:most])
                 if len(taken) > most:
                     yield f"  ... and {len(taken) - most} more"

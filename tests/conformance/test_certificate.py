@@ -12,6 +12,8 @@ from sophia_ref.conformance import examine, vectors
 from sophia_ref.conformance.certificate import _COLORS, CertificateError, badge, certificate, summary, verify, write
 from sophia_ref.conformance.diagnosis.first_order import FirstOrder
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def report():
@@ -128,14 +130,23 @@ def test_another_file_is_refused(content, words, tmp_path):
 
 
 def test_a_certificate_of_older_vectors_is_verified_against_those(written, monkeypatch):
-    def older(plain):
-        plain["vectors"] = {"version": "1.0.0", "manifest": "of long ago"}
-        since = vectors.manifest()["vectors"]
-        passed = plain["profiles"]["AdamW"]["passed"]
-        plain["profiles"]["AdamW"]["passed"] = [id for id in passed if since[id]["since"] == "1.0.0"]
+    """As if the last vector of AdamW had been added since."""
+    known = vectors.manifest()
+    added = vectors.load("AdamW")[-1].id
+    newer = {"version": "9.0.0", "vectors": known["vectors"] | {added: known["vectors"][added] | {"since": "9.0.0"}}}
+    before = changed(written[0], lambda c: c["profiles"]["AdamW"]["passed"].remove(added))
+    with pytest.raises(CertificateError, match="is neither passed, failed nor not asked"):
+        verify(before)
+    monkeypatch.setattr(vectors, "manifest", lambda: known | newer)
+    assert added not in verify(before)["profiles"]["AdamW"]["passed"]
 
-    plain = verify(changed(written[0], older))
-    assert 0 < len(plain["profiles"]["AdamW"]["passed"]) <= len(vectors.load("AdamW"))
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/certificates").glob("*.json")), ids=lambda path: path.stem)
+def test_the_certificates_of_the_docs_hold_together(path):
+    plain = verify(path)
+    assert plain["verdict"] == "conforms: update rule and estimators"
+    assert path.with_suffix(".svg").read_text() == badge(plain)
+    assert plain["target"]["name"] in (ROOT / "docs/certificates.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,12 @@ def test_a_name_that_nobody_foresaw_is_given():
 
 
 def test_a_class_that_hands_settings_on_has_those_of_its_base_too():
-    class Base:
-        def __init__(self, params, lr, *, betas=(0.9, 0.99), gamma=1.0, every=10): ...
+    class Root:
+        def __init__(self, params, defaults, **settings): ...
+
+    class Base(Root):
+        def __init__(self, params, lr, *, betas=(0.9, 0.99), gamma=1.0, every=10, **more):
+            super().__init__(params, {"lr": lr}, **more)
 
     class Derived(Base):
         def __init__(self, params, lr, *, gamma=0.05, **settings):
@@ -85,6 +89,7 @@ def test_a_class_that_hands_settings_on_has_those_of_its_base_too():
             0.5,
             dict(betas=(0.75, 0.5), gamma=0.25, every=4),
         )
+        Doors(cls, {}).complete("params")
 
 
 def test_names_and_parameters_that_are_not_there_are_refused():

@@ -58,7 +58,8 @@ class Diagnosis:
             return f"no known mistake explains most of the {self.failed} that differ"
         cause = self.best.hypothesis
         if self.certain:
-            how = f"it agrees with the target on all {self.failed} that differ, and on the {self.passed} that pass"
+            all_of_it = "the one that differs" if self.failed == 1 else f"all {self.failed} that differ"
+            how = f"it agrees with the target on {all_of_it}, and on the {self.passed} that pass"
         else:
             how = f"it explains {self.best.explained} of the {self.failed} that differ"
             how += f", and {self.best.kept} of the {self.passed} that pass" * (self.best.kept < self.passed)

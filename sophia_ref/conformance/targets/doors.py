@@ -86,7 +86,7 @@ class Doors:
         """Raises TargetError for a parameter without a default that is neither a setting nor one of the others."""
         settings = {*self.own.values(), *others, "betas"}
         for name, p in self.parameters.items():
-            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and name not in settings:
+            if _required(p, name) and name not in settings:
                 expected = "a default for it, or --names SETTING=" + name
                 raise TargetError(f"{self.name} has a parameter {name!r} that is no known setting; expected {expected}")
 
@@ -136,7 +136,7 @@ class Doors:
             (name == "weight_decay" and not np.any(value))
             or (name == "clip" and value == 1)
             or name in ("eps", "bs")  # its own eps shows where it matters; bs is given to its step
-            or (name == "every" and not self.schedule)
+            or (name == "every" and not self.schedule and type(value) is int and value >= 1)
         )
 
 
@@ -153,8 +153,16 @@ def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
             break
         if "__init__" in vars(base) and base is not object:
             own = {name: p for name, p in found.items() if name not in rest}
-            found = own | {name: p for name, p in inspect.signature(base).parameters.items() if name not in own}
+            # what a base must be given, its class gives it
+            below = inspect.signature(base).parameters
+            found = own | {name: p for name, p in below.items() if name not in own and not _required(p, name)}
     return found
+
+
+def _required(p: inspect.Parameter, name: str) -> bool:
+    """Whether a parameter has no default, and is none of the settings."""
+    known = name == "betas" or any(name in aliases for aliases in ALIASES.values())
+    return p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and not known
 
 
 def _positive(x: Any) -> bool:
