@@ -17,7 +17,7 @@ from sophia_ref.conformance.recipes import curvature, decay, estimates, first_or
 from sophia_ref.conformance.vectors import FOLDER, PROFILES, digest
 from sophia_ref.files import replacing
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 RECIPES = (curvature, momentum, refresh, decay, numbers, estimates, first_order, refused)
 
 

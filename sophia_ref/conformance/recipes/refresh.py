@@ -152,6 +152,21 @@ def _resume(profile: str, dtype: str) -> Iterator[dict[str, Any]]:
         flags=["adversarial", "resume"],
         note="Saved after step 2051, which float16 rounds to 2052 and int8 to 3: catches a step count that is cast along with the rest.",
     )
+    scale = np.array([0.01, 0.3, 3.0, 40.0, 5e3, 9e4]) * np.pi  # the last is beyond what float16 holds
+    yield vector(
+        "resume-with-all-digits",
+        profile,
+        dtype,
+        theta.ravel(),
+        g[:3].reshape(3, 6) / 16 * scale,
+        t=1,
+        m=draws("saved m", 6) / 16 * scale,
+        h=None if profile == "Lion" else scale,
+        set=base | ({"every": 8} if profile in SOPHIAS else {}),
+        resume_after=2,
+        flags=["adversarial", "resume"],
+        note="m and h have all the digits of their dtype when they are saved, and no estimate follows: catches a state kept in half precision.",
+    )
     yield vector(
         "resume-transposed",
         profile,
