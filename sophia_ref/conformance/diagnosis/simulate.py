@@ -124,7 +124,14 @@ def lacks(case: Case, mistake: Any) -> bool:
         return False
     k = mistake.settings(settings_of(case))["every"]
     knobs = replace(knobs_of(case.profile), **mistake.knobs)
-    return any(mistake.due(knobs, case.t + i, k) and not offered(given) for i, given in enumerate(case.steps, start=1))
+    t, nothing = case.t, np.zeros(1)
+    for i, given in enumerate(case.steps, start=1):
+        t += 1
+        if mistake.due(knobs, t, k) and not offered(given):
+            return True
+        if i == case.resume_after:
+            t, _, _ = mistake.resumed(t, nothing, nothing)
+    return False
 
 
 # -- estimates ---------------------------------------------------------------------------------------------------------

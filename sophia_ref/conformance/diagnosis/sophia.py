@@ -192,8 +192,7 @@ RULES: tuple[tuple[str, tuple[str, ...], dict[str, Any], str, str], ...] = (
     ("averages saved in half precision", SOPHIAS,
      {"resumed": lambda t, m, h: (t, m.astype(np.float16).astype(m.dtype), h.astype(np.float16).astype(h.dtype))},
      "m and h lose digits in a save", "save them as they are"),
-    # elsewhere the vectors' h has so few bits that float16 holds it
-    ("h saved in half precision", ("official-G",),
+    ("h saved in half precision", SOPHIAS,
      {"resumed": lambda t, m, h: (t, m, h.astype(np.float16).astype(h.dtype))},
      "h loses digits in a save", "save it as it is"),
     # the decay and the rate

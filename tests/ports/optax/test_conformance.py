@@ -1,18 +1,12 @@
 """The port is certified by the kit, and its broken copies are not."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from sophia_ref.conformance import vectors
 from sophia_ref.conformance.checker import check
 from sophia_ref.conformance.compare import ask
 from sophia_ref.conformance.targets import load
-
-spec = importlib.util.spec_from_file_location("optax_broken", Path(__file__).with_name("broken.py"))
-broken = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(broken)
+from tests.ports.optax import broken
 
 
 def test_the_port_conforms_in_rule_and_estimators_and_refuses_what_it_must(port):

@@ -15,6 +15,7 @@ class Edit(NamedTuple):
     new: str
     bug: str
     seen: str  # where, by the names of sophia_ref.conformance.DIALECTS and of the porting literature
+    diagnosis: tuple[str, str]  # what the checker calls it in paper-H and in paper-G; "" where it does not show
 
 
 EDITS = [
@@ -25,6 +26,7 @@ EDITS = [
         "(h * gamma).add_(eps)",
         "eps is added to gamma h in place of bounding it below: negative curvature turns the step round",
         "official SophiaG",
+        ("eps added", "eps added"),
     ),
     Edit(
         "no-lower-bound",
@@ -33,14 +35,16 @@ EDITS = [
         ".clamp_(max=clip)",
         "the ratio is clipped from above only",
         "official SophiaG, whose sign(m) min(|m| / ..., 1) has no lower bound for a negative denominator",
+        ("clipped from above alone", "clipped from above alone"),
     ),
     Edit(
         "momentum-twice",
         "torch.py",
-        "m.mul_(beta1).add_",
-        "m.mul_(beta1**2).add_",
-        "momentum decays by beta1 squared, as where a step updates m twice",
+        "m.mul_(beta1).add_(g * (1 - beta1))",
+        "m.mul_(beta1).add_(g * (1 - beta1)).mul_(beta1).add_(g * (1 - beta1))",
+        "each gradient is averaged into m twice",
         "kyegomez",
+        ("momentum twice", "momentum twice"),
     ),
     Edit(
         "decay-last",
@@ -49,6 +53,7 @@ EDITS = [
         "theta.sub_(step * lr * (1 - lr * weight_decay))",
         "weight decay acts on what is left after the step, so that it shrinks the step too",
         "optimizers that decay after the update",
+        ("decay after the update", "decay after the update"),
     ),
     Edit(
         "late-refresh",
@@ -57,6 +62,7 @@ EDITS = [
         'return (clock["step"] % self.param_groups[0]["every"] == 0) & (clock["step"] > 0) &',
         "the first estimate comes after k steps in place of before the first: h is 0 until then",
         "official SophiaG, Levanter",
+        ("first estimate at step k + 1", "first estimate at step k + 1"),
     ),
     Edit(
         "never-for-one",
@@ -65,6 +71,7 @@ EDITS = [
         'return ((clock["step"] + 1) % self.param_groups[0]["every"] == 1) &',
         "the paper's t mod k = 1 taken literally, which never holds for k = 1",
         "SciML Optimization.jl",
+        ("t mod k = 1, literally", "t mod k = 1, literally"),
     ),
     Edit(
         "replaced",
@@ -73,14 +80,16 @@ EDITS = [
         'state["h"].copy_(estimate)',
         "the estimate replaces h in place of being averaged into it",
         "loops that keep the last estimate only",
+        ("h not averaged", "h not averaged"),
     ),
     Edit(
         "clock-starts-anew",
         "torch.py",
         "fresh.copy_(entry.get(part, fresh))",
-        'fresh.copy_(fresh if part == "step" else entry.get(part, fresh))',
+        'fresh.copy_(fresh if "step" in part else entry.get(part, fresh))',
         "a resumed run counts steps from 0, so that estimates come at other steps",
         "step counts that live outside the state_dict",
+        ("counter lost at resuming", "counter lost at resuming"),
     ),
     Edit(
         "no-probe",
@@ -89,6 +98,7 @@ EDITS = [
         "Hu.to(t)",
         "H u in place of u * (H u), whose mean is zero",
         "drafts of Hutchinson's estimator",
+        ("H u not multiplied by u", ""),
     ),
     Edit(
         "no-batch-size",
@@ -97,6 +107,7 @@ EDITS = [
         "[g * g / B**2 for g in total]",
         "g_hat squared without the factor B",
         "official SophiaG, which multiplies by bs in the step, and those who forget that",
+        ("", "B left out"),
     ),
     Edit(
         "masked-counted",
@@ -105,6 +116,7 @@ EDITS = [
         "B = loss.numel()",
         "B counts the masked positions too",
         "padding and ignore_index in language models",
+        ("", "mask ignored in the mean"),
     ),
     Edit(
         "last-micro-batch",
@@ -113,6 +125,7 @@ EDITS = [
         "self.count = count",
         "the sum over all micro-batches is divided by the size of the last one",
         "gradient accumulation",
+        ("sum over micro-batches", "B of the last micro-batch"),
     ),
     Edit(
         "norm-clipped",
@@ -121,6 +134,7 @@ EDITS = [
         "/ self.loss_scale * B / max(1.0, float(sum(x.square().sum() for x in grads)) ** 0.5) for g in grads]",
         "the norm of the sampled gradient is clipped at 1 before it is squared: h comes out low",
         "labml",
+        ("", "sampled gradient's norm clipped, exactly"),
     ),
 ]
 
