@@ -797,3 +797,68 @@ def _clipped_newton(step):
 
 
 exercise("11.4", function(_clipped_newton), "Newton's step, with a speed limit for each eigenvector.")
+
+
+# -- 13 from here to PyTorch and JAX -----------------------------------------------------------------------------------
+
+exercise(
+    "13.1",
+    numbers(
+        [0.0008, 0.04],
+        "Pull rho out of the clip: clip(z, rho) = rho clip(z / rho, 1).",
+        {
+            (0.02, 0.04): "gamma is rho, but the learning rate takes it over too: a whole step was 0.02 times 0.04.",
+            (0.5, 0.04): "You have divided by rho. A whole step of the first form is eta rho, of the second eta.",
+            (0.0008, 25): "gamma stands beside h in the denominator: m / (rho h), not m / (h / rho).",
+        },
+        rel=1e-6,
+    ),
+    "One rule, two parameterisations.",
+)
+
+exercise(
+    "13.2",
+    numbers(
+        [1, -0.3],
+        "The paper takes the larger of gamma h and eps, then clips; the other divides by gamma h as it is.",
+        {
+            (-0.3, -0.3): "The paper bounds the denominator from below by eps > 0: it cannot become negative.",
+            (1, 1): "min(., 1) bounds from above alone. What is 0.3 / (-1)?",
+            (1, -1): "Nothing bounds the other one from below, and 0.3 / (-1) is not -1.",
+            (1, 0.3): "The denominator is negative: which sign has the quotient?",
+        },
+        rel=1e-6,
+    ),
+    "The same numbers, and one goes down while the other climbs.",
+)
+
+exercise(
+    "13.3",
+    numbers(
+        [0.04, 0.08],
+        "The estimate is B times the square of the mean gradient, and the mean is the sum over B.",
+        {
+            (16, 0.08): "B times the square of the *mean* gradient: the sum, 4, must be divided by 400 first.",
+            (0.04, 0.16): "The two estimates are averaged, not added.",
+            (0.04, 0.04): "Squared by themselves they are 36/300 and 4/100.",
+            (0.0001, 0.08): "That is the square of the mean gradient. The factor B is missing.",
+        },
+        rel=1e-6,
+    ),
+    "Add up first, square once.",
+)
+
+
+def _due(due):
+    for k in (1, 2, 10):
+        for t in range(1, 25):
+            got = due(t, k)
+            if not isinstance(got, bool | np.bool_):
+                return f"due({t}, {k}) should be True or False, got {got!r}."
+            if bool(got) != (t in range(1, 25, k)):
+                said = f"due({t}, {k}) is {got}. Estimates come in the steps 1, {1 + k}, {1 + 2 * k}, ..."
+                return said + " For k = 1 that is every step." * (k == 1)
+    return None
+
+
+exercise("13.4", function(_due), "Also for k = 1.")
