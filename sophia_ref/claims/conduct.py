@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sophia_ref.claims import load, page
+from sophia_ref.claims import load, page, trials
 from sophia_ref.claims.claim import Claim, Numbers, plain, seconds_in_words
 from sophia_ref.claims.runs import SEMANTICS, FolderError, Table
 from sophia_ref.claims.tuning import BUDGETS, Budget, Plan
@@ -78,19 +78,21 @@ def conduct(
             say("waiting for the experiments")
         for future in futures:
             future.result()
-        trained = [claim for claim in claims if claim.needs]
-        for claim in trained:
+        for claim, needs in ((claim, claim.needs(budget)) for claim in claims if claim.needs):
             start = time.perf_counter()
             numbers = claim.measure(table, budget)
-            _keep(folder, claim, budget, numbers, time.perf_counter() - start)
+            tuned = trials.curves(table, (need.arm for need in needs))
+            _keep(folder, claim, budget, numbers, time.perf_counter() - start, trials=tuned)
     return render(folder)
 
 
 def render(folder: Path) -> Path:
     """Draw the figures and write the page from the numbers in the folder, of whatever claims there are."""
     found = _all(folder)
-    for claim, numbers, _ in found:
-        _draw(claim, numbers, folder)
+    for claim, numbers, entry in found:
+        _draw(claim.draw, numbers, folder / claim.name)
+        if entry.get("trials"):
+            _draw(trials.draw, entry["trials"], folder / f"{claim.name}-trials")
     path = folder.parent / f"{folder.name}.md"
     with replacing(path) as file:
         file.write(page.markdown(found, folder, _summary(folder)).encode())
@@ -122,10 +124,11 @@ def _keep_found(folder: Path, claim: Claim, budget: Budget, future: Future[tuple
         _keep(folder, claim, budget, *future.result())
 
 
-def _keep(folder: Path, claim: Claim, budget: Budget, numbers: Numbers, seconds: float) -> None:
+def _keep(folder: Path, claim: Claim, budget: Budget, numbers: Numbers, seconds: float, **more: Any) -> None:
     entry = {"claim": claim.name, "semantics": SEMANTICS, "budget": budget.name, "seconds": round(seconds, 1)}
+    entry |= {"numbers": numbers, **plain(more)}
     with replacing(folder / f"{claim.name}.json") as file:
-        file.write(json.dumps({**entry, "numbers": numbers}, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        file.write(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n")
 
 
 def _entry(folder: Path, name: str) -> dict[str, Any] | None:
@@ -166,11 +169,11 @@ def _all(folder: Path) -> list[tuple[Claim, Numbers, dict[str, Any]]]:
     return [(load(name), entry["numbers"], entry) for name, entry in entries if entry is not None]
 
 
-def _draw(claim: Claim, numbers: Numbers, folder: Path) -> None:
+def _draw(draw: Callable[[Any, bool], Any], numbers: Any, path: Path) -> None:
     from sophia_ref.plots.style import save
 
     for suffix, dark in (("", False), ("-dark", True)):
-        save(claim.draw(numbers, dark), folder / f"{claim.name}{suffix}.png", dpi=110)
+        save(draw(numbers, dark), path.with_name(f"{path.name}{suffix}.png"), dpi=110)
 
 
 def _summary(folder: Path) -> str:

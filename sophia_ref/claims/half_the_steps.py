@@ -10,7 +10,8 @@ import numpy as np
 from sophia_ref.claims.claim import Claim, Numbers, TableOf, Verdict, answer, combine, number, plain, spread
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import Table
-from sophia_ref.claims.statistics import best_of, bootstrap, difference, mean_over_seeds, speedup
+from sophia_ref.claims.statistics import bootstrap, difference, mean_over_seeds, speedup
+from sophia_ref.claims.trials import expected_best
 from sophia_ref.claims.tuning import Budget, Need, shown, text_arm
 
 SOPHIAS = ("SophiaH", "SophiaG")
@@ -51,7 +52,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
                     "cost": runs[method, steps][0].cost / runs["AdamW", 2 * steps][0].cost,
                 }
             )
-    trials = {f"{method} {steps}": best_of(_known(arm.scores(table))) for (method, steps), arm in arms.items()}
+    trials = {f"{method} {steps}": expected_best(arm.scores(table)) for (method, steps), arm in arms.items()}
     return plain(
         {
             "lengths": budget.lengths,
@@ -64,12 +65,6 @@ def measure(table: Table, budget: Budget) -> Numbers:
             "best_of": trials,
         }
     )  # fmt: skip
-
-
-def _known(scores: Any) -> Any:
-    """Trials that diverged as bad as the worst that did not: what they would have cost a tuner."""
-    finite = np.isfinite(scores)
-    return np.where(finite, scores, scores[finite].max(initial=-np.inf)) if finite.any() else scores
 
 
 def verdict(numbers: Numbers) -> Verdict:

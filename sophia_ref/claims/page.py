@@ -35,27 +35,24 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
             ],
         ),
     ]  # fmt: skip
-    for claim, numbers, _ in found:
-        parts += section(claim, numbers, folder.name)
+    for claim, numbers, entry in found:
+        parts += section(claim, numbers, folder.name, bool(entry.get("trials")))
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
     parts.append(f"Page written by sophia-ref {sr.__version__} on {machine}.")
     return "\n\n".join(parts) + "\n"
 
 
-def section(claim: Claim, numbers: Numbers, folder: str) -> list[str]:
-    """One claim: what is said, what was done, the verdict, figure and tables."""
+def section(claim: Claim, numbers: Numbers, folder: str, tuned: bool) -> list[str]:
+    """One claim: what is said, what was done, the verdict, figure and tables. tuned: whether there is a figure of its
+    trials."""
     verdict = claim.verdict(numbers)
-    picture = (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{folder}/{claim.name}-dark.png">'
-        f'<img alt="{claim.title}" src="{folder}/{claim.name}.png"></picture>'
-    )
     parts = [
         f"## {claim.number}. {claim.title}",
         f"*Claim.* {claim.claim} ({claim.source.rstrip('.')}.)",
         f"*Experiment.* {claim.experiment}",
         f"**{verdict.outcome.capitalize()}.** {verdict.why} *Regime:* {verdict.regime}.",
         f"*Beside it.* The paper: {claim.paper}. Others: {claim.independent}.",
-        picture,
+        _picture(f"{folder}/{claim.name}", claim.title),
         claim.caption,
     ]
     for title, header, rows in claim.tables(numbers):
@@ -65,7 +62,18 @@ def section(claim: Claim, numbers: Numbers, folder: str) -> list[str]:
         else:
             table = f"{title}:\n\n{table}"
         parts.append(table)
+    if tuned:
+        said = "What tuning buys: the loss to expect of the best of so many trials"
+        picture = _picture(f"{folder}/{claim.name}-trials", said)
+        parts.append(f"<details><summary>{said}</summary>\n\n{picture}\n\n</details>")
     return parts
+
+
+def _picture(path: str, said: str) -> str:
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{path}-dark.png">'
+        f'<img alt="{said}" src="{path}.png"></picture>'
+    )
 
 
 LONG = 14  # rows of a table from which on it is folded

@@ -87,11 +87,12 @@ def test_every_claim_in_miniature(name, table, monkeypatch, tmp_path):
         assert title
         assert all(len(row) == len(header) for row in rows)
         assert all(isinstance(cell, str) for row in rows for cell in row)
-    conduct._draw(claim, numbers, tmp_path)
+    conduct._draw(claim.draw, numbers, tmp_path / name)
     for suffix, dark in (("", False), ("-dark", True)):
         with Image.open(tmp_path / f"{name}{suffix}.png") as image:
             assert (image.convert("L").getpixel((1, 1)) < 60) == dark
-    section = "\n".join(page.section(claim, numbers, "claims"))
+    section = "\n".join(page.section(claim, numbers, "claims", True))
+    assert f"claims/{name}-trials-dark.png" in section
     assert f"**{verdict.outcome.capitalize()}.**" in section
     assert "nan" not in section.lower().replace("nano", "")
 
@@ -114,8 +115,12 @@ def test_a_claim_is_tried_from_the_plan_to_the_page_and_not_again(tmp_path, litt
     assert run() == path
     assert "0 of 49 training runs" in said[-1]
     assert path.read_bytes() == first
-    for link in re.findall(r'(?:src|srcset)="([^"]+)"', first.decode()):
-        assert (tmp_path / link).exists()
+    links = re.findall(r'(?:src|srcset)="([^"]+)"', first.decode())
+    assert [link.rpartition("/")[2] for link in links] == [
+        f"{name}{dark}.png" for name in ("saddle", "estimator_ablation", "estimator_ablation-trials")
+        for dark in ("-dark", "")
+    ]  # fmt: skip
+    assert all((tmp_path / link).exists() for link in links)
     anchors = {page._anchor(title) for title in re.findall(r"^## (.*)$", first.decode(), re.MULTILINE)}
     assert set(re.findall(r"\]\(#([^)]+)\)", first.decode())) <= anchors
     # from the numbers alone

@@ -1,0 +1,86 @@
+"""What tuning buys: the loss to expect of the best of n trials, for every arm that a claim tunes.
+
+A method that needs more trials for the same loss is worth less to who has to tune it, whatever its best is. The losses
+are those of tuning: of the tuning seed, on the part of the held-out data that only tuning sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sophia_ref.claims.runs import Table
+from sophia_ref.claims.statistics import best_of
+from sophia_ref.claims.tuning import Arm
+
+Array = Any
+Curve = dict[str, Any]  # as JSON has it: the Arm's fields, and "best", a list over n = 1, 2, ...
+COLUMNS = 3
+
+
+def expected_best(scores: Array) -> Array:
+    """best_of, with trials that diverged as bad as the worst that did not: what they would have cost a tuner. Infinite
+    where all did."""
+    finite = np.isfinite(scores)
+    if not finite.any():
+        return np.full(len(scores), np.inf)
+    return best_of(np.where(finite, scores, scores[finite].max()))
+
+
+def curves(table: Table, arms: Iterable[Arm]) -> list[Curve]:
+    """The curve of each arm, each once."""
+    return [{**arm._asdict(), "best": expected_best(arm.scores(table))} for arm in dict.fromkeys(arms)]
+
+
+def panels(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
+    """(title, curves) of what can be compared: methods on one task, model and batch, for one run length."""
+    kinds = ("task", "model", "batch", "steps")
+    groups: dict[tuple[str, ...], list[Curve]] = {}
+    for curve in found:
+        groups.setdefault(tuple(str(curve[kind]) for kind in kinds), []).append(curve)
+    alike = [group for group in groups.values() if len(group) > 1] or list(groups.values())
+    told = [kind for kind in kinds if len({str(group[0][kind]) for group in alike}) > 1 or kind == "steps"]
+    return [(", ".join(_words(kind, group[0][kind]) for kind in told), group) for group in alike]
+
+
+def _words(kind: str, value: Any) -> str:
+    if kind == "model":
+        return "-".join(map(str, value))
+    return f"{value} steps" if kind == "steps" else f"batch {value}" if kind == "batch" else str(value)
+
+
+def draw(found: Sequence[Curve], dark: bool) -> Any:
+    """A panel for each of `panels`: the expected best loss over the number of trials, without the first, which is the
+    mean of all."""
+    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, look_of
+    from sophia_ref.plots.style import figure
+
+    groups = panels(found)
+    columns = min(COLUMNS, len(groups))
+    rows = -(-len(groups) // columns)
+    fig = figure(3.5 * columns, 2.3 * rows + 0.5, dark)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(groups) :]:
+        ax.set_visible(False)
+    methods = list(dict.fromkeys(curve["method"] for curve in found))
+    for i, (ax, (title, group)) in enumerate(zip(axes, groups, strict=False)):
+        for method in methods:  # all of them in every legend
+            known = [
+                (n, loss)
+                for curve in group
+                if curve["method"] == method
+                for n, loss in enumerate(curve["best"], 1)
+                if loss is not None and n > 1
+            ]
+            ax.plot(*(zip(*known, strict=True) if known else ([], [])), **{**look_of(method), "markersize": 3.5})
+        scheme = grid(ax)
+        ax.set_title(title, color=scheme.ink, fontsize=9)
+        log_ticks(ax, [2**k for k in range(1, len(group[0]["best"]).bit_length())])
+        if i >= len(groups) - columns:
+            ax.set_xlabel("trials")
+        if i % columns == 0:
+            ax.set_ylabel("best loss to expect")
+    legend_below(fig, axes[0], min(6, len(methods)))
+    return fig
