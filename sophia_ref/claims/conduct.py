@@ -170,10 +170,11 @@ def _all(folder: Path) -> list[tuple[Claim, Numbers, dict[str, Any]]]:
 
 
 def _draw(draw: Callable[[Any, bool], Any], numbers: Any, path: Path) -> None:
-    from sophia_ref.plots.style import save
+    from sophia_ref.plots.style import small_png
 
     for suffix, dark in (("", False), ("-dark", True)):
-        save(draw(numbers, dark), path.with_name(f"{path.name}{suffix}.png"), dpi=110)
+        with replacing(path.with_name(f"{path.name}{suffix}.png")) as file:
+            file.write(small_png(draw(numbers, dark), dpi=110))
 
 
 def _summary(folder: Path) -> str:

@@ -8,6 +8,7 @@ A picture is light or dark as its figure's background is: there is no setting to
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,6 +92,28 @@ def save(fig: Figure, path: str | Path, dpi: int = 150) -> Path:
     with replacing(path) as file:
         fig.savefig(file, format=suffix, dpi=dpi)
     return path
+
+
+def small_png(fig: Figure, dpi: int = 100) -> bytes:
+    """fig as a PNG of 256 colours, a third of the size. Those that tell optimizers apart are as they should be, others
+    as near as may be."""
+    from PIL import Image, ImageColor
+    from PIL.PngImagePlugin import PngInfo
+
+    raw, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(raw, format="png", dpi=dpi)
+    drawn, palette, made_by = Image.open(raw), Image.new("P", (1, 1)), PngInfo()
+    image = drawn.convert("RGB")
+    made_by.add_text("Software", drawn.info["Software"])  # matplotlib's version, which decides how letters are drawn
+    scheme = LIGHT if colors.to_hex(fig.get_facecolor()) == LIGHT.paper else DARK
+    exact = np.array(
+        [ImageColor.getrgb(color) for color in (scheme.paper, scheme.ink, *(look[0] for look in _STYLES.values()))]
+    )
+    rest = np.array(image.quantize(256 - len(exact)).getpalette()).reshape(-1, 3)
+    near = np.abs(rest[:, None] - exact).max(axis=-1).min(axis=1) < 8  # Pillow would not tell them apart
+    palette.putpalette([*exact.ravel().tolist(), *rest[~near].ravel().tolist()])
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(small, "PNG", optimize=True, pnginfo=made_by)
+    return small.getvalue()
 
 
 def scheme_of(ax: Axes) -> Scheme:
