@@ -58,10 +58,11 @@ class Guard:
         self.norm_clipped = too_long[..., 0]
         if not too_long.any():
             return g
-        # g ← c g / ‖g‖, with entries of at most 1 on the right, so that no square overflows
+        # g ← clip_norm g / ‖g‖, with entries of at most 1 on the right, so that no square overflows
         g_unit = g / np.abs(g).max(axis=-1, keepdims=True)
         g_unit = g_unit / np.linalg.norm(g_unit, axis=-1, keepdims=True)
-        return np.where(too_long, self.clip_norm * g_unit, g)
+        g = np.where(too_long, self.clip_norm * g_unit, g)
+        return g
 
     def hvp(self, v: Array) -> Array:
         return self.sound(self.oracle.hvp(v))

@@ -59,11 +59,11 @@ def norm_linear_forward(x: Array, gain: Array, w: Array) -> Any:
 
 
 def norm_linear_backward(saved: Any, y_bar: Array) -> Any:
-    # W_bar = gain * (n^T y_bar)        gain_bar = the sum of W (n^T y_bar) over each row
+    # W_bar = gain ⊙ (n^T y_bar)        gain_bar = the sum of W (n^T y_bar) over each row
     n, scale, gain, w = saved
     width = len(gain)
     n_bar, scaled_w_bar = linear_backward((n, gain[:, None] * w), y_bar)  # (B, T, D), (D, E)
-    # x_bar = (n_bar - mean(n_bar) - n mean(n n_bar)) / sqrt(var + eps)
+    # x_bar = scale ⊙ (n_bar - mean(n_bar) - n ⊙ mean(n ⊙ n_bar))
     x_bar = n * (np.vecdot(n, n_bar) / -width)[..., None]  # (B, T, D)
     x_bar += n_bar
     x_bar -= (np.einsum("btd->bt", n_bar) / width)[..., None]
@@ -90,7 +90,7 @@ def gelu_forward(x: Array) -> Any:
 
 
 def gelu_backward(saved: Any, y_bar: Array) -> Any:
-    # ds/dx = 2 s (1 - s) du/dx, so x_bar = y_bar (s + y (1 - s) (2 A1 + 6 A3 x^2))
+    # x_bar = y_bar ⊙ (s + y ⊙ (1 - s) ⊙ (2 A1 + 6 A3 x^2)), as ds/dx = 2 s (1 - s) du/dx
     x, s, y = saved
     slope = x * x
     slope *= 6 * A3
@@ -131,7 +131,7 @@ def attention_forward(qkv: Array, heads: int) -> Any:
 
 
 def attention_backward(saved: Any, y_bar: Array) -> Any:
-    # V_bar = P^T y_bar        S_bar = P (y_bar V^T - c),  c = the sum of P (y_bar V^T) over keys, one number a query
+    # V_bar = P^T y_bar        S_bar = P ⊙ (y_bar V^T - c),  c = the sum of P (y_bar V^T) over keys, one number a query
     # Q_bar = S_bar K / sqrt(d)        K_bar = S_bar^T Q / sqrt(d)
     # As P V = y, c is also the sum of y_bar y over depth, which is shorter: 4 times faster.
     q, k, v, p, y = saved

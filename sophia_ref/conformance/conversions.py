@@ -1,8 +1,8 @@
 """Settings of one parameterisation as settings of another, so that the steps are the same.
 
-    v2         θ ← θ - η λ θ;  θ ← θ - η clip(m / max(γ h, ε), 1)
-    v1         θ ← θ - η λ θ;  θ ← θ - η clip(m / max(h, ε), ρ)
-    official   θ ← θ (1 - η λ);  θ ← θ - η sign(m) min(|m| / (ρ bs h' + 1e-15), 1),  h' = h / B
+    v2         θ ← θ - η λ θ; θ ← θ - η clip(m / max(γ h, ε), 1)
+    v1         θ ← θ - η λ θ; θ ← θ - η clip(m / max(h, ε), ρ)
+    official   θ ← θ (1 - η λ); θ ← θ - η sign(m) min(|m| / (ρ bs h_B + 1e-15), 1), h_B = h / B
 
 v1 and v2 are one rule: c clip(z / c, 1) = clip(z, c). Both conversions are exact in real numbers, and in floating point
 wherever rho is a power of two.

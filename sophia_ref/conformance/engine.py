@@ -151,7 +151,8 @@ class Variant(Optimizer):
         if self.knobs.start == "first" and n == 1:
             return frozen(h_hat.copy())
         # h_t = β₂ h_{t-k} + (1 - β₂) ĥ_t
-        return frozen(self.beta2 * h + (1 - self.beta2) * h_hat)
+        h = self.beta2 * h + (1 - self.beta2) * h_hat
+        return frozen(h)
 
     def _update(
         self, theta: Array, m: Array, h: Array, t: int, n: int, lr: float | Array, terms: dict[str, Array]
@@ -163,12 +164,12 @@ class Variant(Optimizer):
             m = terms["m_hat"] = m / (1 - self.beta1**t)
         if knobs.h_corrected and n:
             h = terms["h_corrected"] = h / (1 - self.beta2**n)
-        # m_t / max(γ h_t, ε), or another denominator; γ B h_t where B was left out of ĥ
+        # ratio = m_t / max(γ h_t, ε), or another denominator; γ B h_t where B was left out of ĥ
         if knobs.batch_at_step:
             gamma = gamma * self.bs
         denominator = _DENOMINATORS[knobs.denominator](gamma * h, self.eps)
         ratio = m / denominator
-        # clip(z, ρ) = max(min(z, ρ), -ρ), or without the bound below: sign(m) min(|m| / denominator, ρ)
+        # update = clip(ratio, ρ), or without the bound below: sign(m) min(|m| / denominator, ρ)
         if knobs.floor:
             update, clipped = np.clip(ratio, -self.clip, self.clip), np.abs(ratio) > self.clip
         else:

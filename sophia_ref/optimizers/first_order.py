@@ -19,14 +19,16 @@ from sophia_ref.optimizers.base import Array, Optimizer, Questions, Step, frozen
 def gradient_descent_update(theta: Array, g: Array, *, lr: float | Array) -> tuple[Array, dict[str, Array]]:
     """Parameters theta, gradient g, both (..., P) -> new theta, terms (g, update)."""
     # θ_t = θ_{t-1} - η g_t
-    return theta - lr * g, {"g": g, "update": g}
+    theta = theta - lr * g
+    return theta, {"g": g, "update": g}
 
 
 def sign_gd_update(theta: Array, g: Array, *, lr: float | Array) -> tuple[Array, dict[str, Array]]:
     """Parameters theta, gradient g, both (..., P) -> new theta, terms (g, update)."""
     # θ_t = θ_{t-1} - η sign(g_t),  sign(0) = 0
     update = np.sign(g)
-    return theta - lr * update, {"g": g, "update": update}
+    theta = theta - lr * update
+    return theta, {"g": g, "update": update}
 
 
 def momentum_update(
@@ -36,7 +38,8 @@ def momentum_update(
     # m_t = β m_{t-1} + g_t
     m = beta * m + g
     # θ_t = θ_{t-1} - η m_t
-    return theta - lr * m, m, {"g": g, "m": m, "update": m}
+    theta = theta - lr * m
+    return theta, m, {"g": g, "m": m, "update": m}
 
 
 def signum_update(
@@ -48,7 +51,8 @@ def signum_update(
     # θ_{t-1} ← θ_{t-1} - η λ θ_{t-1},  θ_t = θ_{t-1} - η sign(m_t)
     update = np.sign(m)
     theta = theta - lr * weight_decay * theta
-    return theta - lr * update, m, {"g": g, "m": m, "update": update}
+    theta = theta - lr * update
+    return theta, m, {"g": g, "m": m, "update": update}
 
 
 class Memoryless(NamedTuple):

@@ -29,21 +29,24 @@ def newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array) 
     eigenvectors V (..., P, P) as columns, coordinates c (..., P), q (..., P), update = V q (..., P)."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / s
-    return _descend(theta, lr, g, s, V, c, _divide(c, s))
+    q = _divide(c, s)
+    return _descend(theta, lr, g, s, V, c, q)
 
 
 def damped_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, damping: float) -> Result:
     """As newton_update, with every eigenvalue raised by damping."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / (s + δ)
-    return _descend(theta, lr, g, s, V, c, _divide(c, s + damping))
+    q = _divide(c, s + damping)
+    return _descend(theta, lr, g, s, V, c, q)
 
 
 def saddle_free_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, damping: float) -> Result:
     """As newton_update, with the magnitudes of the eigenvalues, raised by damping."""
     s, V, c = _eigenbasis(g, hessian)
     # q = c / (|s| + δ)
-    return _descend(theta, lr, g, s, V, c, _divide(c, np.abs(s) + damping))
+    q = _divide(c, np.abs(s) + damping)
+    return _descend(theta, lr, g, s, V, c, q)
 
 
 def clipped_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float | Array, rho: float) -> Result:
@@ -53,14 +56,17 @@ def clipped_newton_update(theta: Array, g: Array, hessian: Array, *, lr: float |
     # q = clip(c / s, ρ), to the letter: it climbs where s < 0, and where s = 0 it is ρ sign(c)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = np.where(c == 0, c, c / s)
-    theta, terms = _descend(theta, lr, g, s, V, c, np.clip(ratio, -rho, rho))
+    q = np.clip(ratio, -rho, rho)
+    theta, terms = _descend(theta, lr, g, s, V, c, q)
     return theta, terms | {"ratio": ratio, "clipped": np.abs(ratio) > rho}
 
 
 def _eigenbasis(g: Array, hessian: Array) -> tuple[Array, Array, Array]:
-    """Eigenvalues s, eigenvectors V, and the gradient's coordinates c = Vᵀ g."""
+    """Eigenvalues s, eigenvectors V, and the gradient's coordinates c."""
+    # (H + Hᵀ) / 2 = V diag(s) Vᵀ,  c = Vᵀ g
     s, V = np.linalg.eigh((hessian + np.swapaxes(hessian, -1, -2)) / 2)
-    return s, V, (np.swapaxes(V, -1, -2) @ g[..., None])[..., 0]
+    c = (np.swapaxes(V, -1, -2) @ g[..., None])[..., 0]
+    return s, V, c
 
 
 def _divide(c: Array, s: Array) -> Array:
@@ -73,8 +79,8 @@ def _divide(c: Array, s: Array) -> Array:
 def _descend(theta: Array, lr: float | Array, g: Array, s: Array, V: Array, c: Array, q: Array) -> Result:
     # θ_t = θ_{t-1} - η V q
     update = (V @ q[..., None])[..., 0]
-    terms = {"g": g, "eigenvalues": s, "eigenvectors": V, "c": c, "q": q, "update": update}
-    return theta - lr * update, terms
+    theta = theta - lr * update
+    return theta, {"g": g, "eigenvalues": s, "eigenvectors": V, "c": c, "q": q, "update": update}
 
 
 class _SecondOrder(Optimizer):

@@ -42,10 +42,10 @@ def sophia_update(
     """
     # m_t = β₁ m_{t-1} + (1 - β₁) g_t
     m = beta1 * m + (1 - beta1) * g
-    # m_t / max(γ h_t, ε)
+    # ratio = m_t / max(γ h_t, ε)
     denominator = np.maximum(gamma * h, eps)
     ratio = m / denominator
-    # clip(z, ρ) = max(min(z, ρ), -ρ),  ρ = 1
+    # update = clip(ratio, ρ),  clip(z, ρ) = max(min(z, ρ), -ρ),  ρ = 1 in the paper
     update = np.clip(ratio, -clip, clip)
     clipped = np.abs(ratio) > clip
     # θ_t ← θ_t - η_t λ θ_t
