@@ -1,8 +1,9 @@
 # make demo       the race of Figure 2 and the tiny GPT, into out/
 # make test       every test that needs no GPU, no browser and no optional framework
-# make test-web   the explorer in Chromium, which must be installed
+# make test-web   the explorer and the annotated pages in Chromium, which must be installed
 # make notebooks  the course in JupyterLab
 # make test-notebooks  every notebook run again, its exercises solved, and compared with what is stored
+# make annotated  the sources as pages of prose beside code, in out/annotated; SITE=../index.html links back to a site around
 # make test-ports the ports, and the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and
 #                 .venv-ports-kozistr3
 # make vectors    the conformance vectors, from their recipes; what was published stays
@@ -16,7 +17,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-notebooks vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/certificates.md lint bench clean
+.PHONY: demo test test-web test-ports test-notebooks annotated vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -41,6 +42,10 @@ test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
 	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live tests/ports sophia_ref/ports
 	SOPHIA_REF_PORTS=required .venv-ports-kozistr3/bin/python -m pytest tests/conformance/live/test_kozistr.py
 
+annotated: .venv/test
+	.venv/bin/python -m docs.annotated out/annotated $(if $(SITE),--site $(SITE))
+	@echo "out/annotated/index.html"
+
 vectors: .venv/runtime
 	.venv/bin/python -m sophia_ref.conformance.recipes
 
@@ -53,6 +58,9 @@ docs/explorer.png: .venv/web
 docs/dialects.md: .venv/runtime
 	.venv/bin/sophia-ref dialects --markdown > $@.tmp
 	mv $@.tmp $@
+
+docs/glossary.md: .venv/test
+	.venv/bin/python -m docs.annotated --glossary $@
 
 lint: .venv/test
 	.venv/bin/ruff check

@@ -1,4 +1,5 @@
-"""The explorer in headless Chromium: Debian's own, never one that Playwright downloads. `make test-web` runs this."""
+"""The explorer and the annotated pages in headless Chromium: Debian's own, never one that Playwright downloads.
+`make test-web` runs this."""
 
 import shutil
 
