@@ -96,7 +96,8 @@ class Vector:
 
 
 def load(profile: str) -> tuple[Vector, ...]:
-    """The vectors of a profile. Raises ValueError for an unknown one, or a file that is not as it was published."""
+    """The vectors of a profile, without those that were withdrawn. Raises ValueError for an unknown one, or a file that
+    is not as it was published."""
     if profile not in PROFILES:
         raise ValueError(f"profile: {profile!r} is not known; expected one of {', '.join(PROFILES)}")
     return _load(profile)
@@ -118,7 +119,7 @@ def every() -> Iterator[Vector]:
 
 @cache
 def manifest() -> Mapping[str, Any]:
-    """version, and the SHA-256 of each file and each vector."""
+    """version, the SHA-256 of each file and each vector, and of those that were withdrawn the reason."""
     plain: Mapping[str, Any] = json.loads((FOLDER / "manifest.json").read_text())
     return plain
 
@@ -129,7 +130,9 @@ def _load(profile: str) -> tuple[Vector, ...]:
     content = path.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != (known := manifest()["files"][path.name]):
         raise ValueError(f"{path}: SHA-256 {found}; expected {known}, as in manifest.json: vectors are never edited")
-    return tuple(decode(plain) for plain in json.loads(content)["vectors"])
+    entries = manifest()["vectors"]
+    plains = json.loads(content)["vectors"]
+    return tuple(decode(plain) for plain in plains if "withdrawn" not in entries[plain["id"]])
 
 
 def digest(plain: Mapping[str, Any]) -> str:

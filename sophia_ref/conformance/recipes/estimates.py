@@ -276,7 +276,7 @@ def _gnb(dtype: str) -> Iterator[dict[str, Any]]:
     )
     many = 130
     yield vector(
-        "gnb-many-classes",
+        "gnb-130-classes",
         "paper-G",
         dtype,
         draws("wide theta", many, size=1),

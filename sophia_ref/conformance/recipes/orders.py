@@ -7,7 +7,7 @@ vector must allow.
     1 - βᵗ       in double precision, in that of the arrays, or rounded once
     Sophia       in its first form, η/γ clip(m / max(h, ε/γ), γ)
     Adam         with the corrections moved into the rate and the root, as PyTorch has it
-    estimates    softmax with or without its logarithm, sums from either end
+    estimates    softmax with or without its logarithm, sums from either end, sums of many classes one by one
 
 Fractions as the numbers, in place of floats, show which results are exact.
 """
@@ -28,6 +28,7 @@ from sophia_ref.conformance.profiles import OFFICIAL_EPS, SOPHIAS, knobs_of
 from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
+PAIRWISE = 8  # numbers from which on NumPy does not add one after the other
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Order:
     divide: str = "quotient"  # or "reciprocal"
     powers: str = "double"  # or "single", "exact"
     form: str = "second"  # or "first"; of Adam "torch"
-    estimate: str = "rounded"  # or "softmax", "logarithm", "backwards"
+    estimate: str = "rounded"  # or "softmax", "logarithm", "backwards", "one by one"
     exact: bool = False
 
 
@@ -52,6 +53,8 @@ def orders(case: Case) -> Iterator[Order]:
     estimates: tuple[str, ...] = ("rounded",)
     if any(step.gnb or step.hutchinson for step in case.steps):
         estimates = ("softmax", "logarithm", "backwards")
+    if any(step.gnb and case.theta.size // step.gnb["x"].shape[1] > PAIRWISE for step in case.steps):
+        estimates += ("one by one",)
     for average, decay, last, divide, powers, form, estimate in product(
         ("products", "difference", "fused"),
         ("first", "factor", "added"),
@@ -295,7 +298,7 @@ def gnb_in_floats(gnb: dict[str, Any], theta: Array, estimate: str) -> Array:
     else:
         shifted = outputs - outputs.max(-1, keepdims=True)
         e = np.exp(shifted)
-        total = e.sum(-1, keepdims=True)
+        total = np.add.accumulate(e, -1)[:, -1:] if estimate == "one by one" else e.sum(-1, keepdims=True)
         p = np.exp(shifted - np.log(total)) if estimate == "logarithm" else e / total
         slope = p - np.eye(W.shape[1], dtype=dtype)[labels.astype(int)]
     slope, B = slope * mask[:, None], int(mask.sum())
