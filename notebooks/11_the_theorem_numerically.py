@@ -261,4 +261,5 @@ check("11.4", clipped_newton)
 # </details>
 
 # %% [markdown]
-# This is the end of the theory. The measured verdicts on each claim of the paper come next in the course.
+# This is the end of the theory. Next: [13 · From here to PyTorch and JAX](13_from_here_to_pytorch_and_jax.ipynb). (12 will be about the measured verdicts on
+# each claim of the paper.)

@@ -221,6 +221,7 @@ WRONG = {  # functions that people write, and what is said of them
     "08.1": (lambda x: type(x)(np.exp(x.value), np.exp(x.value)), "times the tangent"),
     "09.4": (lambda z, target: np.log(np.exp(z).sum()) - z[target], "overflows"),
     "11.4": (lambda g, H, eta, rho: -eta * np.clip(np.linalg.solve(H, g), -rho, rho), "along the coordinates"),
+    "13.4": (lambda t, k: t % k == 1, "For k = 1 that is every step"),
 }
 
 
@@ -244,7 +245,7 @@ def test_a_function_that_raises_is_told_what_it_raised(checks):
 
 
 def test_a_name_that_is_no_exercise_is_refused(checks):
-    with pytest.raises(KeyError, match=r"'1\.1'; expected an exercise, such as '11\.1'"):
+    with pytest.raises(KeyError, match=r"'1\.1'; expected an exercise, such as '13\.1'"):
         checks.check("1.1", 0)
 
 

@@ -309,7 +309,8 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace,
     which = "names that --list shows (default: all)"
     add("names", metavar="NAME", nargs="*", type=one_of("a claim", NAMES), default=[], help=which)
     add("--list", action="store_true", help="show the claims and do nothing")
-    add("--full", action="store_true", help="the full budget; quick by default")
+    add("--full", action="store_true", help="the full budget, some hours")
+    add("--quick", action="store_true", help="the quick budget, some minutes (the default)")
     add("--plan", action="store_true", help="print the plan and stop")
     add("--page", action="store_true", help="write figures and page anew from the numbers in FOLDER, and stop")
     cores = os.cpu_count() or 1

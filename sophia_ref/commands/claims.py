@@ -18,6 +18,8 @@ def command(args: Namespace, say: Say) -> int:
         claims = [load(name) for name in NAMES]
         say(text_table(("CLAIM", "", ""), [(claim.name, claim.number, claim.title) for claim in claims]))
         return 0
+    if args.full and args.quick:
+        args.parser.error("argument --quick: given with --full; expected one of them")
     folder = Path(args.output)
     make_folder(args, folder)
     try:

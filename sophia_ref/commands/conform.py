@@ -44,7 +44,10 @@ def command(args: Namespace, say: Say) -> int:
     except TargetError as error:
         args.parser.error(f"argument TARGET: {error}")
     make_folder(args, Path(args.output))
-    report = examine(target, args.profile, watch=_watched(target))
+    try:
+        report = examine(target, args.profile, watch=_watched(target))
+    except ValueError as error:  # vectors that somebody has edited
+        args.parser.error(str(error))
     say(report.text())
     paths = write(report, args.output)
     say("\n" + "\n".join(f"wrote {path}" for path in paths))

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,11 +20,13 @@ from sophia_ref.conformance import vectors
 from sophia_ref.conformance.compare import Outcome, ask
 from sophia_ref.conformance.diagnosis import Diagnosis, diagnose
 from sophia_ref.conformance.targets import Target, load
-from sophia_ref.conformance.vectors import PROFILES, Vector
+from sophia_ref.conformance.vectors import Vector
 from sophia_ref.report import text_table
 
+__tracebackhide__ = True  # a test that calls check sees its own line
 HEADER = ("PROFILE", "passed", "failed", "not asked", "verdict")
 RULE, ESTIMATORS, REFUSALS = "update rule", "estimators", "refusals"
+UNASKED = ", bad input not asked"
 CONFORMS, DIFFERS, INCOMPLETE = "conforms", "does not conform", "incomplete"
 MOST = 8  # failures that are printed, of each profile
 
@@ -38,7 +39,6 @@ def check(target: Any, profiles: Iterable[str] | None = None, names: Mapping[str
     target calls it, where that is not found by itself. Raises TargetError for a target that cannot be loaded or driven,
     ValueError for an unknown profile.
     """
-    __tracebackhide__ = True
     report = examine(target, profiles, names)
     report.assert_conforms()
     return report
@@ -52,6 +52,7 @@ def examine(
 ) -> Report:
     """What check does, with a report in place of an AssertionError. watch: goes through the vectors, as tqdm does."""
     loaded = target if isinstance(target, Target) else load(target, names)
+    profiles = [profiles] if isinstance(profiles, str) else profiles
     asked = [vector for profile in profiles or loaded.profiles for vector in vectors.load(profile)]
     return Report(loaded, tuple(ask(loaded, vector) for vector in watch(asked)))
 
@@ -122,7 +123,6 @@ class Report:
 
     def assert_conforms(self) -> None:
         """Raises AssertionError, with the text of the report, unless it conforms."""
-        __tracebackhide__ = True
         if not self.conforms:
             raise AssertionError("\n" + self.text())
 
@@ -179,13 +179,4 @@ def verdict(outcomes: Iterable[tuple[Vector, str]]) -> str:
     if lacking or "passed" not in asked[RULE]:
         return INCOMPLETE
     parts = [RULE] + [ESTIMATORS] * (asked[ESTIMATORS] == {"passed"})
-    return f"{CONFORMS}: {' and '.join(parts)}"
-
-
-def known(profile: str) -> str:
-    """The profile itself. Raises ValueError, with the nearest, for one that is not known."""
-    if profile in PROFILES:
-        return profile
-    near = difflib.get_close_matches(profile, PROFILES, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(PROFILES)}"
-    raise ValueError(f"profile: {profile!r} is not known; {hint}")
+    return f"{CONFORMS}: {' and '.join(parts)}" + UNASKED * (asked[REFUSALS] == {"not asked"})

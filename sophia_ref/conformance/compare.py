@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,9 @@ def ask(target: Target, vector: Vector) -> Outcome:
     except Fault as fault:
         message = f"step {fault.step}: {fault}" if fault.step else str(fault)
         return Outcome(vector, "failed", message, asks="asks for curvature" in message)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too, is a refusal
         if vector.verdict != "valid":
             return Outcome(vector, "passed")
         said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
@@ -102,11 +105,12 @@ def _sound(answer: Any, case: Case) -> Results:
     """Results as arrays, once they are known to be one dict a step with arrays of theta's shape, and theta of its
     dtype."""
     try:
-        steps = list(answer)
+        steps = list(islice(answer, len(case.steps) + 1))
     except TypeError:
         raise Fault(f"returns {type(answer).__name__}; expected a list with one dict a step") from None
     if len(steps) != len(case.steps):
-        raise Fault(f"returns {len(steps)} steps; expected {len(case.steps)}, one a step of the case")
+        count = str(len(steps)) if len(steps) < len(case.steps) else f"more than {len(case.steps)}"
+        raise Fault(f"returns {count} steps; expected {len(case.steps)}, one a step of the case")
     found = []
     for i, step in enumerate(steps, start=1):
         if not isinstance(step, Mapping) or "theta" not in step:

@@ -8,8 +8,9 @@ import pytest
 import sophia_ref as sr
 from sophia_ref.conformance import check, examine, vectors
 from sophia_ref.conformance.checker import is_core, part_of, verdict
+from sophia_ref.conformance.compare import ask
 from sophia_ref.conformance.recipes.orders import Order, evaluate
-from sophia_ref.conformance.targets import NotAsked, TargetError
+from sophia_ref.conformance.targets import NotAsked, TargetError, load
 
 
 def correct(case):
@@ -50,6 +51,27 @@ def test_a_verdict_says_what_was_asked(run, profile, expected):
     report = examine(lambda case: run(case), [profile])
     assert report.verdict(profile) == expected
     assert report.conforms == expected.startswith("conforms")
+
+
+def test_a_rule_that_was_not_asked_to_refuse_anything_has_a_verdict_that_says_so():
+    assert examine(sr.sophia_update, ["paper-H"]).verdict("paper-H") == "conforms: update rule, bad input not asked"
+
+
+def test_what_never_ends_and_what_exits_are_told_as_such():
+    def endless(case):
+        while True:
+            yield {"theta": case.theta}
+
+    def leaving(case):
+        raise BaseExceptionGroup("bye", [GeneratorExit()])
+
+    vector = vectors.find("Lion/plain-float64")
+    assert "returns more than" in ask(load(endless), vector).message
+    assert "BaseExceptionGroup: bye" in ask(load(leaving), vector).message
+
+
+def test_one_profile_may_be_given_by_its_name():
+    assert list(examine(correct, "Lion").profiles) == ["Lion"]
 
 
 def test_part_of_the_estimators_is_not_the_estimators():

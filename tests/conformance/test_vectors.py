@@ -94,6 +94,16 @@ def test_vectors_are_added_and_never_changed():
         generator.manifest_of({"Lion/a": a, "Lion/b": b, "Lion/c": c}, published, "1.0.0")
 
 
+def test_a_vector_that_is_withdrawn_stays_in_its_file_and_is_asked_no_more():
+    published = generator.manifest_of({"Lion/a": {"id": "Lion/a"}}, {}, "1.0.0")
+    after = generator.manifest_of({"Lion/a": {"id": "Lion/a"}}, published, "1.0.0", {"Lion/a": "too tight"})
+    assert after["vectors"]["Lion/a"] == {**published["vectors"]["Lion/a"], "withdrawn": "too tight"}
+    for id in generator.WITHDRAWN:
+        assert MANIFEST["vectors"][id]["withdrawn"]
+        with pytest.raises(ValueError, match="is not among the vectors"):
+            v.find(id)
+
+
 # -- every number, from exact values -----------------------------------------------------------------------------------
 
 

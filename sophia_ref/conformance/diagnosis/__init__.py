@@ -22,6 +22,7 @@ from sophia_ref.conformance.vectors import Case, distance, units_of
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
 FIELDS = ("m", "h", "v", "theta")  # whose meaning does not depend on how a rule is written
+KEPT = 0.95  # of the vectors that pass, how many a mistake must leave right: it would make the same numbers each time
 MOST = 4  # others that are told
 SLACK = 4  # a mistake may be computed in another order too
 
@@ -55,7 +56,8 @@ class Diagnosis:
 
     def __str__(self) -> str:
         if self.best is None:
-            return f"no known mistake explains most of the {self.failed} that differ"
+            those = "the one that differs" if self.failed == 1 else f"most of the {self.failed} that differ"
+            return f"no known mistake explains {those}"
         cause = self.best.hypothesis
         if self.certain:
             all_of_it = "the one that differs" if self.failed == 1 else f"all {self.failed} that differ"
@@ -91,7 +93,7 @@ def diagnose(profile: str, outcomes: Sequence[Outcome]) -> Diagnosis | None:
             # what explains a smaller part, or goes against most of the rest, would lead astray
             if explained >= max(2, len(failed) / 2):
                 kept = sum(_explains(hypothesis, *each) for each in passed)
-                matches += [Match(hypothesis, explained, kept)] * (kept >= len(passed) / 2)
+                matches += [Match(hypothesis, explained, kept)] * (kept >= KEPT * len(passed))
     if not matches:
         return Diagnosis(len(failed), len(passed), None)
     # as in the catalogue, mistakes come before dialects
@@ -117,13 +119,16 @@ def _explains(hypothesis: Hypothesis, outcome: Outcome, case: Case) -> bool:
 def _alike(outcome: Outcome, case: Case, made: Results) -> bool:
     """Whether what came out is what was made, but for rounding."""
     vector, got = outcome.vector, outcome.results or []
-    made = [{field: fields[field] for field in FIELDS if field in fields} for fields in made]
+    wanted = (
+        FIELDS if outcome.divergence is None else (*FIELDS, outcome.divergence.field)
+    )  # what fails must be explained
+    made = [{field: fields[field] for field in wanted if field in fields} for fields in made]
     units = units_of(case, made)
     for i, (fields, others) in enumerate(zip(made, got, strict=True)):
         for field, x in fields.items():
             if field in others:
                 allowed = SLACK * max(vector.ulps.get(field, 0), 2)
-                off = np.where(vector.free[i].get(field, False), 0.0, distance(others[field], x, units[i][field]))
+                off = np.where(vector.free[i].get(field, False), 0.0, distance(others[field], x, units[i].get(field)))
                 if (off > allowed).any():
                     return False
     return True

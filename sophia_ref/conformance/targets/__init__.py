@@ -37,6 +37,8 @@ from sophia_ref.conformance.targets.plain import RuleTarget
 
 __all__ = ["FIELDS", "Fault", "NotAsked", "Refused", "Results", "Target", "TargetError", "load"]
 
+__tracebackhide__ = True  # a test that calls check sees its own line
+
 KINDS = ("numpy", "torch", "optax")
 LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "optax": ("jax", "optax")}
 

@@ -15,15 +15,17 @@ float64); "nan", "inf" and "-inf" are strings.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sophia_ref.conformance.targets.base import FIELDS, Fault, NotAsked, Refused, Results, Target, TargetError
-from sophia_ref.conformance.vectors import PROFILES, Case
+from sophia_ref.conformance.vectors import PROFILES, Case, manifest
 
 FORMAT, VERSION = "sophia-ref-results", 1
 
@@ -56,9 +58,10 @@ def _checked(plain: Any) -> Mapping[str, Any]:
     implementation = plain.get("implementation")
     if not isinstance(implementation, Mapping) or not isinstance(implementation.get("name"), str):
         raise TargetError(f"implementation is {implementation!r:.80}; expected an object with a name")
-    if not isinstance(plain.get("vectors"), str):
+    here = manifest()
+    if not _is_known(plain.get("vectors"), here["version"]):
         raise TargetError(
-            f"vectors is {plain.get('vectors')!r:.80}; expected the version of the vectors, such as '1.0.0'"
+            f"vectors is {plain.get('vectors')!r:.80}; expected the version of the vectors, at most {here['version']!r}"
         )
     results = plain.get("results")
     if not isinstance(results, Mapping) or not results:
@@ -71,9 +74,18 @@ def _checked(plain: Any) -> Mapping[str, Any]:
             _check_steps(id, result["steps"])
         elif not isinstance(result[key], str):
             raise TargetError(f"results[{id!r}].{key} is {result[key]!r:.80}; expected a text that says why")
-    if not any(id.split("/")[0] in PROFILES for id in results):
-        raise TargetError(f"results has no vector of a known profile, {', '.join(PROFILES)}")
+        if id not in here["vectors"]:
+            near = get_close_matches(id, here["vectors"], 1)
+            hint = f"did you mean {near[0]!r}?" if near else "`sophia-ref conform --list` shows them all"
+            raise TargetError(f"results[{id!r}] is of no vector; {hint}")
     return implementation
+
+
+def _is_known(version: Any, latest: str) -> bool:
+    """Whether this is the text of a version up to the latest: vectors are only added."""
+    if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+\.\d+", version):
+        return False
+    return tuple(map(int, version.split("."))) <= tuple(map(int, latest.split(".")))
 
 
 def _check_steps(id: str, steps: Any) -> None:
@@ -102,10 +114,13 @@ def number(x: Any) -> float:
     >>> number("0x1.8p0"), number("1.5"), number(1.5), number(True)
     (1.5, 1.5, 1.5, 1.0)
     """
-    if isinstance(x, str):
-        return float.fromhex(x) if "0x" in x.lower() else float(x)
-    if isinstance(x, int | float):
-        return float(x)
+    try:
+        if isinstance(x, str):
+            return float.fromhex(x) if "0x" in x.lower() else float(x)
+        if isinstance(x, int | float):
+            return float(x)
+    except OverflowError:
+        pass
     raise ValueError(x)
 
 

@@ -103,6 +103,9 @@ class _Run:
                         f"stops when something has changed already: {type(error).__name__}: {error}", i
                     ) from None
                 raise
+            for p, place in zip(self.params, self.places, strict=True):
+                if p.shape != (expected := self.case.theta[place].shape):
+                    raise Fault(f"theta has shape {tuple(p.shape)}; expected {expected}", i)
             results.append(shown)
             if i == self.case.resume_after:
                 self._resume()
@@ -150,7 +153,10 @@ class _Run:
         for name in ("m", "h", "v"):
             own = first_named(STATE_NAMES[name], state)
             if own is not None and all(own in self.opt.state[p] for p in self.params):
-                found[name] = self.joined([self.opt.state[p][own] for p in self.params])
+                kept = [self.opt.state[p][own] for p in self.params]
+                if other := [x for x in kept if not isinstance(x, torch.Tensor) or x.is_meta or x.is_sparse]:
+                    raise Fault(f"state[{own!r}] is {other[0]!r:.60}; expected a dense tensor")
+                found[name] = self.joined(kept)
         if self.case.profile not in ("Adam", "AdamW"):
             found.pop("v", None)
         return found
