@@ -117,14 +117,14 @@ GOOD = {"Lion/plain-float64": {"steps": [{"theta": [1]}]}}
         (document({"Lion/a": {"steps": [{"theta": [None]}]}}), r"\.theta\[0\] is None; expected a number"),
         (document({"Lion/a": {"steps": [{"theta": [10**400]}]}}), r"\.theta\[0\] is 10+; expected a number"),
         (
-            document({"Lion/a": {"steps": [{"theta": ["0x1p99999"]}]}}),
-            r"\.theta\[0\] is '0x1p99999'; expected a number",
+            document({"Lion/a": {"steps": [{"theta": ["0x1p9999"]}]}}),
+            r"\.theta\[0\] is '0x1p9999'; expected a number",
         ),
         (document({"Lion/plane-float32": {"skipped": ""}}), r"is of no vector; did you mean 'Lion/plain-float32'\?"),
         (document({"x": {"skipped": ""}}), "is of no vector; `sophia-ref conform --list` shows them all"),
         (
             document(GOOD) | {"vectors": "9.9.9"},
-            r"vectors is '9\.9\.9'; expected the version of the vectors, at most '1\.",
+            r"vectors is '9\.9\.9'; expected the version .*, at most '1\.",
         ),
     ],
 )
