@@ -4,6 +4,8 @@
 # make notebooks  the course in JupyterLab
 # make test-notebooks  every notebook run again, its exercises solved, and compared with what is stored
 # make annotated  the sources as pages of prose beside code, in out/annotated; SITE=../index.html links back to a site around
+# make docs       the site, into out/site
+# make test-docs  the site, every link of it, and its pages in Chromium, which must be installed
 # make test-ports the ports, and the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and
 #                 .venv-ports-kozistr3
 # make vectors    the conformance vectors, from their recipes; what was published stays
@@ -17,7 +19,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-notebooks annotated vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
+.PHONY: demo test test-web test-ports test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -36,6 +38,13 @@ test-notebooks: .venv/notebooks
 
 notebooks/all: .venv/notebooks
 	.venv/bin/python notebooks/build.py
+
+# A warning fails the build. What `out/annotated` and `out/lite` hold becomes part of the site.
+docs: .venv/docs
+	.venv/bin/python -m sphinx -q -W --keep-going -c docs -d out/doctrees . out/site
+
+test-docs: .venv/docs .venv/web docs
+	.venv/bin/python -m pytest -n 0 tests/site
 
 # Where a library is missing the tests fail: elsewhere they are skipped.
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
@@ -111,6 +120,11 @@ endif
 .venv/notebooks: .venv/test
 	@echo "Adding Jupyter to .venv."
 	@$(install) -e '.[notebooks]'
+	@touch $@
+
+.venv/docs: .venv/test
+	@echo "Adding Sphinx to .venv."
+	@$(install) -e '.[docs]'
 	@touch $@
 
 .venv-bench/ready: pyproject.toml
