@@ -39,9 +39,11 @@ test-notebooks: .venv/notebooks
 notebooks/all: .venv/notebooks
 	.venv/bin/python notebooks/build.py
 
-# A warning fails the build. What `out/annotated` and `out/lite` hold becomes part of the site.
+# A warning fails the build. The annotated source becomes part of the site, and so does out/lite where that is there.
 docs: .venv/docs
 	.venv/bin/python -m sphinx -q -W --keep-going -c docs -d out/doctrees . out/site
+	.venv/bin/python -m docs.annotated out/site/annotated --site ../docs/index.html
+	@echo "out/site/index.html"
 
 test-docs: .venv/docs .venv/web docs
 	.venv/bin/python -m pytest -n 0 tests/site

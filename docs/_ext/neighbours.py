@@ -1,8 +1,7 @@
-"""What belongs to the site and is not written by Sphinx: the explorer, and what other targets build in out/.
+"""What belongs to the site and is not written by Sphinx: the explorer, and the notebooks that run in the browser.
 
-The explorer is one page, made here. Where out/annotated (the annotated source) or out/lite (the notebooks that run in
-the browser) is there it is copied into the site, and the tag of its name is set, so that a page can speak of it:
-`{only} annotated`.
+The explorer is one page, made here. Where out/lite is there it is copied into the site, and the tag `lite` is set, so
+that a page can speak of it: `{only} lite`.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-NAMES = ("annotated", "lite")
+
+def lite(app: Any) -> Path:
+    return Path(app.srcdir) / "out" / "lite"
 
 
 def tell(app: Any) -> None:
-    for name in NAMES:
-        if (Path(app.srcdir) / "out" / name / "index.html").exists():
-            app.tags.add(name)
+    if (lite(app) / "index.html").exists():
+        app.tags.add("lite")
 
 
 def add(app: Any, error: Exception | None) -> None:
@@ -27,10 +27,9 @@ def add(app: Any, error: Exception | None) -> None:
 
     site = Path(app.outdir)
     (site / "explorer.html").write_text(explore().html, encoding="utf-8")
-    for name in NAMES:
-        shutil.rmtree(site / name, ignore_errors=True)
-        if app.tags.has(name):
-            shutil.copytree(Path(app.srcdir) / "out" / name, site / name)
+    shutil.rmtree(site / "lite", ignore_errors=True)
+    if app.tags.has("lite"):
+        shutil.copytree(lite(app), site / "lite")
 
 
 def setup(app: Any) -> dict[str, bool]:
