@@ -8,8 +8,6 @@ what the interpreter cannot show is that a GPU's maximum drops NaN unless it is 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -20,8 +18,9 @@ BLOCK = 1024  # numbers that one program of the kernel takes
 
 @triton.jit
 def sophia_kernel(
-    theta_at: Any, m_at: Any, h_at: Any, g_at: Any, settings_at: Any, size: Any, BLOCK: tl.constexpr
-) -> None:
+    theta_at: tl.tensor, m_at: tl.tensor, h_at: tl.tensor, g_at: tl.tensor, settings_at: tl.tensor, size: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:  # fmt: skip
     """BLOCK coordinates of one parameter. settings: lr, lr * weight_decay, beta1, 1 - beta1, gamma, clip, eps."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < size
