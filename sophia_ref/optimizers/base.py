@@ -50,7 +50,7 @@ def _decay(x: Any) -> Any:
 
 
 # What each hyperparameter must be, in words and as a test. Those of _PER_COORDINATE may be arrays of what passes it.
-_EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "lr": ("a finite number >= 0, or an array or a schedule of such numbers", _nonnegative),
     "weight_decay": ("a finite number >= 0, or an array of such numbers", _nonnegative),
     "gamma": ("a finite number > 0, or an array of such numbers", _positive),
@@ -144,13 +144,13 @@ class Optimizer:
                 raise TypeError(f"{self.name}: estimator must be a function oracle -> h_hat, got {value!r}")
             elif name in _PER_COORDINATE and is_array(value):
                 value = self._numbers(name, value)
-            elif name in _EXPECTED and not (name == "lr" and callable(value)):
-                value = number(f"{self.name}: {name}", value, *_EXPECTED[name])
+            elif name in EXPECTED and not (name == "lr" and callable(value)):
+                value = number(f"{self.name}: {name}", value, *EXPECTED[name])
             object.__setattr__(self, name, value)
 
     def _numbers(self, name: str, value: Array) -> Array:
         """A read-only copy of an array-valued hyperparameter."""
-        expected, holds = _EXPECTED[name]
+        expected, holds = EXPECTED[name]
         if value.dtype.kind not in "fiu":
             raise TypeError(f"{self.name}: {name} must be {expected}, got an array of dtype {value.dtype}")
         if bad := _entry(name, value, holds(value)):

@@ -22,7 +22,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from sophia_ref.optimizers.base import integer, number
+from sophia_ref.optimizers.base import EXPECTED, integer, number
 from sophia_ref.ports.optax_curvature import check_kind, fitted, gnb, hutchinson, named, traced, wide
 
 __all__ = ["SophiaState", "gnb", "hutchinson", "sophia", "sophia_g", "sophia_h"]
@@ -40,19 +39,16 @@ __all__ = ["SophiaState", "gnb", "hutchinson", "sophia", "sophia_g", "sophia_h"]
 Array = Any  # a jax.Array, or a tracer in its place
 Tree = Any  # of arrays, as JAX has it
 
-_NONNEGATIVE = ("a finite number >= 0", lambda x: 0 <= x < math.inf)
-_POSITIVE = ("a finite number > 0", lambda x: 0 < x < math.inf)
-_DECAY = ("a number in [0, 1)", lambda x: 0 <= x < 1)
-# What a setting must be, in words and as a test, as sophia_ref.Sophia judges it.
+# What a setting must be, in words of its own where sophia_ref.Sophia takes arrays too, and as it judges it.
 _EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "learning_rate": ("a finite number >= 0, or a schedule count -> number", _NONNEGATIVE[1]),
-    "learning_rate(count)": _NONNEGATIVE,
-    "b1": _DECAY,
-    "b2": _DECAY,
-    "gamma": _POSITIVE,
-    "clip": ("a number > 0 (jnp.inf turns clipping off)", lambda x: x > 0),
-    "eps": _POSITIVE,
-    "weight_decay": _NONNEGATIVE,
+    "learning_rate": ("a finite number >= 0, or a schedule count -> number", EXPECTED["lr"][1]),
+    "learning_rate(count)": ("a finite number >= 0", EXPECTED["lr"][1]),
+    "b1": EXPECTED["beta1"],
+    "b2": EXPECTED["beta2"],
+    "gamma": ("a finite number > 0", EXPECTED["gamma"][1]),
+    "clip": ("a number > 0 (jnp.inf turns clipping off)", EXPECTED["clip"][1]),
+    "eps": EXPECTED["eps"],
+    "weight_decay": ("a finite number >= 0", EXPECTED["weight_decay"][1]),
 }
 
 

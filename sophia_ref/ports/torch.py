@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sophia_ref.optimizers.base import integer, number
+from sophia_ref.optimizers.base import EXPECTED, integer, number
 from sophia_ref.ports.torch_curvature import GNB, STATE_DTYPES, Hutchinson, kind
 
 __all__ = ["GNB", "Hutchinson", "Sophia", "SophiaG", "SophiaH"]
@@ -101,18 +101,15 @@ def update_fused() -> Any:
     return torch.compile(update_foreach, dynamic=False)
 
 
-# What a setting must be, in words and as a test, as sophia_ref.Sophia judges it.
-_NONNEGATIVE = ("a finite number >= 0", lambda x: 0 <= x < math.inf)
-_POSITIVE = ("a finite number > 0", lambda x: 0 < x < math.inf)
-_DECAY = ("a number in [0, 1)", lambda x: 0 <= x < 1)
+# What a setting must be, in words of its own where sophia_ref.Sophia takes arrays too, and as it judges it.
 _EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "lr": ("a finite number >= 0, or a tensor of one", _NONNEGATIVE[1]),
-    "beta1": _DECAY,
-    "beta2": _DECAY,
-    "gamma": _POSITIVE,
-    "clip": ("a number > 0 (math.inf turns clipping off)", lambda x: x > 0),
-    "eps": _POSITIVE,
-    "weight_decay": _NONNEGATIVE,
+    "lr": ("a finite number >= 0, or a tensor of one", EXPECTED["lr"][1]),
+    "beta1": EXPECTED["beta1"],
+    "beta2": EXPECTED["beta2"],
+    "gamma": ("a finite number > 0", EXPECTED["gamma"][1]),
+    "clip": ("a number > 0 (math.inf turns clipping off)", EXPECTED["clip"][1]),
+    "eps": EXPECTED["eps"],
+    "weight_decay": ("a finite number >= 0", EXPECTED["weight_decay"][1]),
 }
 
 
