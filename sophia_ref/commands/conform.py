@@ -14,7 +14,7 @@ from sophia_ref.conformance import vectors
 from sophia_ref.conformance.certificate import FORMAT, CertificateError, summary, verify, write
 from sophia_ref.conformance.checker import examine
 from sophia_ref.conformance.targets import Target, TargetError, load
-from sophia_ref.conformance.vectors import PROFILES, Vector
+from sophia_ref.conformance.vectors import PROFILES, EditedError, Vector
 from sophia_ref.report import text_table
 
 Array = Any
@@ -22,6 +22,14 @@ WIDTH = 100
 
 
 def command(args: Namespace, say: Say) -> int:
+    try:
+        return _command(args, say)
+    except EditedError as error:
+        args.parser.error(str(error))
+        raise  # for the type checker: error exits
+
+
+def _command(args: Namespace, say: Say) -> int:
     if args.show is not None:
         say(shown(_vector(args)))
         return 0
@@ -44,10 +52,7 @@ def command(args: Namespace, say: Say) -> int:
     except TargetError as error:
         args.parser.error(f"argument TARGET: {error}")
     make_folder(args, Path(args.output))
-    try:
-        report = examine(target, args.profile, watch=_watched(target))
-    except ValueError as error:  # vectors that somebody has edited
-        args.parser.error(str(error))
+    report = examine(target, args.profile, watch=_watched(target))
     say(report.text())
     paths = write(report, args.output)
     say("\n" + "\n".join(f"wrote {path}" for path in paths))

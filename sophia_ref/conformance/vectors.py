@@ -69,6 +69,10 @@ class Case:
         return rate
 
 
+class EditedError(ValueError):
+    """A file of vectors that is not as it was published; the message names it."""
+
+
 @dataclass(frozen=True)
 class Vector:
     """One test: `case()` are its inputs; `expected[i][field]` is what step i leaves, `free[i][field]` where it may be
@@ -96,8 +100,8 @@ class Vector:
 
 
 def load(profile: str) -> tuple[Vector, ...]:
-    """The vectors of a profile, without those that were withdrawn. Raises ValueError for an unknown one, or a file that
-    is not as it was published."""
+    """The vectors of a profile, without those that were withdrawn. Raises ValueError for an unknown one, and
+    EditedError for a file that is not as it was published."""
     if profile not in PROFILES:
         raise ValueError(f"profile: {profile!r} is not known; expected one of {', '.join(PROFILES)}")
     return _load(profile)
@@ -129,10 +133,18 @@ def _load(profile: str) -> tuple[Vector, ...]:
     path = FOLDER / f"{profile}.json"
     content = path.read_bytes()
     if (found := hashlib.sha256(content).hexdigest()) != (known := manifest()["files"][path.name]):
-        raise ValueError(f"{path}: SHA-256 {found}; expected {known}, as in manifest.json: vectors are never edited")
+        raise EditedError(f"{path}: SHA-256 {found}; expected {known}, as in manifest.json: vectors are never edited")
     entries = manifest()["vectors"]
     plains = json.loads(content)["vectors"]
     return tuple(decode(plain) for plain in plains if "withdrawn" not in entries[plain["id"]])
+
+
+def version_parts(version: str) -> tuple[int, ...]:
+    """
+    >>> version_parts("1.10.0") > version_parts("1.9.2")
+    True
+    """
+    return tuple(map(int, version.split(".")))
 
 
 def digest(plain: Mapping[str, Any]) -> str:

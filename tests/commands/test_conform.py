@@ -196,3 +196,19 @@ def test_the_plugin_does_not_load_numpy_before_it_is_asked():
     code = "import sys, pytest, pytest_sophia_ref; print('numpy' in sys.modules, 'sophia_ref' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["numpy:sophia_ref.Lion"], ["--list", "--profile", "Lion"], ["--show", "Lion/plain-float32"]]
+)
+def test_vectors_that_were_edited_are_refused_in_a_line(arguments, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    for path in vectors.FOLDER.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "Lion.json").write_bytes((folder / "Lion.json").read_bytes().replace(b"0x1p", b"0x1.8p", 1))
+    monkeypatch.setattr(vectors, "FOLDER", folder)
+    vectors._load.cache_clear()
+    assert main(["conform", *arguments]) == 2
+    vectors._load.cache_clear()
+    assert "Lion.json: SHA-256" in capsys.readouterr().err.splitlines()[-1]

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sophia_ref.conformance.recipes import curvature, decay, estimates, first_order, momentum, numbers, refresh, refused
-from sophia_ref.conformance.vectors import FOLDER, PROFILES, digest
+from sophia_ref.conformance.vectors import FOLDER, PROFILES, digest, version_parts
 from sophia_ref.files import replacing
 
 VERSION = "1.2.0"
@@ -58,15 +58,11 @@ def manifest_of(
         if digests[id] != each["sha256"]:
             raise ValueError(f"{id}: is not what was published in {each['since']}; a new vector needs a new id")
     new = [id for id in digests if id not in known]
-    if known and new and _parts(version) <= _parts(published["version"]):
+    if known and new and version_parts(version) <= version_parts(published["version"]):
         raise ValueError(f"VERSION: {version}; expected more than {published['version']}, as {new[0]} is new")
     entries = {id: known.get(id, {"since": version, "sha256": digests[id]}) for id in digests}
     entries |= {id: {**entries[id], "withdrawn": why} for id, why in withdrawn.items()}
     return {"version": version if new else published["version"], "vectors": dict(sorted(entries.items()))}
-
-
-def _parts(version: str) -> tuple[int, ...]:
-    return tuple(map(int, version.split(".")))
 
 
 def text_of(profile: str, made: Mapping[str, Any]) -> str:

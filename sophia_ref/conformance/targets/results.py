@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.conformance.targets.base import FIELDS, Fault, NotAsked, Refused, Results, Target, TargetError
-from sophia_ref.conformance.vectors import PROFILES, Case, manifest
+from sophia_ref.conformance.vectors import PROFILES, Case, manifest, version_parts
 
 FORMAT, VERSION = "sophia-ref-results", 1
 
@@ -85,7 +85,7 @@ def _is_known(version: Any, latest: str) -> bool:
     """Whether this is the text of a version up to the latest: vectors are only added."""
     if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+\.\d+", version):
         return False
-    return tuple(map(int, version.split("."))) <= tuple(map(int, latest.split(".")))
+    return version_parts(version) <= version_parts(latest)
 
 
 def _check_steps(id: str, steps: Any) -> None:
