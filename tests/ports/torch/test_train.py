@@ -1,20 +1,15 @@
 """examples/train_torch.py: the losses of the port are those of NumPy. The model that it trains is TinyGPT."""
 
 import importlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.ports.beside_numpy import EXAMPLES, assert_losses_are_numpys
 from toy_problems.transformer import PRESETS
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed here; `make test-ports` installs it")
 port = pytest.importorskip("sophia_ref.ports.torch")
-
-EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 @pytest.fixture
@@ -25,22 +20,7 @@ def example(monkeypatch):
 
 
 def test_losses_are_numpys_to_1e_4_over_200_steps_and_in_float64_to_1e_9_over_50(tmp_path):
-    picture = tmp_path / "losses.png"
-    command = [sys.executable, str(EXAMPLES / "train_torch.py"), "--output", str(picture)]
-    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("Sophia-")]
-    assert [(row[0], row[1], row[2]) for row in rows] == [
-        ("Sophia-H", "float32", "200"),
-        ("Sophia-G", "float32", "200"),
-        ("Sophia-H", "float64", "50"),
-        ("Sophia-G", "float64", "50"),
-    ]
-    for row in rows:
-        first, last, greatest = float(row[3]), float(row[4]), float(row[6])
-        assert last < first - 0.1  # it has learnt something
-        assert greatest <= {"float32": 1e-4, "float64": 1e-9}[row[1]]
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert_losses_are_numpys("torch", tmp_path)
 
 
 def test_an_estimate_that_is_off_by_a_tenth_would_be_seen(example, monkeypatch):
