@@ -64,7 +64,7 @@ class Budget:
 
 FULL = Budget(
     "full",
-    lengths=(300, 1200, 4800),
+    lengths=(200, 800, 3200),
     trials=16,
     few_trials=8,
     model=(32, 32, 4, 2),
@@ -73,7 +73,7 @@ FULL = Budget(
     zipf_model=(16, 32, 4, 2),
     zipf_batches=(4, 16, 64),
     zipf_exponents=(0.0, 1.0, 1.5),
-    zipf_lengths=(120, 480, 1920),
+    zipf_lengths=(80, 320, 1280),
 )
 QUICK = Budget(
     "quick",
