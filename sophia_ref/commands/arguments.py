@@ -147,7 +147,7 @@ claims. First the plan is printed: how many runs, and how long they will take.
 Everything is kept in FOLDER as soon as it is there, so Ctrl-C loses the runs
 under way at most, and the same command goes on. The page is FOLDER.md, with its
 figures in FOLDER. Quick takes up to ten minutes on two cores, and its runs are
-too short to conclude anything; --full takes about four hours. Nothing else
+too short to conclude anything; --full takes three or four hours. Nothing else
 should run meanwhile, as some claims are about time. The images of claim 8 need
 scikit-learn: pip install 'sophia-ref[digits]'.
 
