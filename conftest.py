@@ -3,7 +3,10 @@
 from importlib.util import find_spec
 
 NEEDS = {
-    "torch": ["ports/torch.py", "ports/torch_curvature.py", "ports/triton.py", "conformance/targets/torch_target.py"],
+    "torch": [
+        *(f"ports/{name}.py" for name in ("torch", "torch_curvature", "torch_distributed", "triton")),
+        "conformance/targets/torch_target.py",
+    ],
     "optax": ["ports/optax.py", "ports/optax_curvature.py", "conformance/targets/optax_target.py"],
     "triton": ["ports/triton.py"],
 }

@@ -17,33 +17,57 @@ class GPT(nn.Module):
 
     def __init__(self, model: Any, theta: Any, fused: bool = False) -> None:
         super().__init__()
-        self.heads, self.layers, self.fused = model.heads, model.layers, fused
-        self.weights = nn.ParameterDict()  # made of a dict it would be sorted
-        for name, weight in model.layout.unpack(theta).items():
-            self.weights[name.replace(".", "_")] = torch.tensor(weight)  # names of PyTorch have no dots
+        self.heads, self.fused = model.heads, fused
+        weights = {name: nn.Parameter(torch.tensor(w)) for name, w in model.layout.unpack(theta).items()}
+        self.words, self.positions = weights["words"], weights["positions"]
+        self.blocks = nn.ModuleList(Block(weights, i) for i in range(model.layers))
+        self.last = Norm(weights["gain"])  # a module, as `parameters()` has a module's own before those of modules in it
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, T) -> logits (B, T, V)"""
-        w = self.weights
-        x = F.embedding(tokens, w["words"]) + w["positions"][: tokens.shape[1]]  # (B, T) -> (B, T, D)
-        for i in range(self.layers):
-            qkv = norm(x, w[f"{i}_attention_gain"]) @ w[f"{i}_attention_in"]  # (B, T, D) -> (B, T, 3D)
-            x = x + self.attention(qkv) @ w[f"{i}_attention_out"]  # (B, T, 3D) -> (B, T, D)
-            hidden = F.gelu(norm(x, w[f"{i}_mlp_gain"]) @ w[f"{i}_mlp_in"], approximate="tanh")  # (B, T, 4D)
-            x = x + hidden @ w[f"{i}_mlp_out"]  # (B, T, 4D) -> (B, T, D)
-        return norm(x, w["gain"]) @ w["words"].T  # (B, T, D) -> (B, T, V), tied to the embedding
+        x = F.embedding(tokens, self.words) + self.positions[: tokens.shape[1]]  # (B, T) -> (B, T, D)
+        for block in self.blocks:
+            x = block(x, self.heads, self.fused)  # (B, T, D) -> (B, T, D)
+        return self.last(x) @ self.words.T  # (B, T, D) -> (B, T, V), tied to the embedding
 
-    def attention(self, qkv: Tensor) -> Tensor:
-        """qkv (B, T, 3D) -> (B, T, D), causal"""
-        batch, time, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
-        # 3 of (B, H, T, d)
-        q, k, v = (a.view(batch, time, self.heads, -1).transpose(1, 2) for a in qkv.split(width, dim=-1))
-        if self.fused:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        else:
-            later = torch.full((time, time), -math.inf, dtype=q.dtype, device=q.device).triu(1)
-            y = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + later).softmax(-1) @ v  # (B, H, T, d)
-        return y.transpose(1, 2).reshape(batch, time, width)
+
+class Block(nn.Module):
+    """Attention and MLP, number i of the model whose weights these are, by their names in the layout."""
+
+    def __init__(self, weights: dict[str, nn.Parameter], i: int) -> None:
+        super().__init__()
+        for part in ("attention", "mlp"):
+            for name in ("gain", "in", "out"):
+                self.register_parameter(f"{part}_{name}", weights[f"{i}.{part}.{name}"])  # PyTorch's names have no dots
+
+    def forward(self, x: Tensor, heads: int, fused: bool) -> Tensor:
+        """x (B, T, D) -> (B, T, D)"""
+        qkv = norm(x, self.attention_gain) @ self.attention_in  # (B, T, D) -> (B, T, 3D)
+        x = x + attention(qkv, heads, fused) @ self.attention_out  # (B, T, 3D) -> (B, T, D)
+        hidden = F.gelu(norm(x, self.mlp_gain) @ self.mlp_in, approximate="tanh")  # (B, T, D) -> (B, T, 4D)
+        return x + hidden @ self.mlp_out  # (B, T, 4D) -> (B, T, D)
+
+
+class Norm(nn.Module):
+    def __init__(self, gain: nn.Parameter) -> None:
+        super().__init__()
+        self.gain = gain
+
+    def forward(self, x: Tensor) -> Tensor:
+        return norm(x, self.gain)
+
+
+def attention(qkv: Tensor, heads: int, fused: bool) -> Tensor:
+    """qkv (B, T, 3D) -> (B, T, D), causal"""
+    batch, time, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    # 3 of (B, H, T, d)
+    q, k, v = (a.view(batch, time, heads, -1).transpose(1, 2) for a in qkv.split(width, dim=-1))
+    if fused:
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    else:
+        later = torch.full((time, time), -math.inf, dtype=q.dtype, device=q.device).triu(1)
+        y = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]) + later).softmax(-1) @ v  # (B, H, T, d)
+    return y.transpose(1, 2).reshape(batch, time, width)
 
 
 def norm(x: Tensor, gain: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Both are fed micro-batch by micro-batch and work under autocast: what they add up is float32 (float64 for float64
 parameters). They differentiate with torch.autograd.grad, so that no `.grad` is touched, nor the hooks that wait for
-one: models wrapped in DistributedDataParallel pass, fully sharded ones do not.
+one: models wrapped in DistributedDataParallel pass, fully sharded ones do not (see `torch_distributed`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Estimator:
     is multiplied by while it is differentiated, as torch.amp.GradScaler does for float16; may be changed at any time.
 
     `total` holds a sum for each parameter that requires a gradient, `count` what it will be divided by. The ranks of a
-    data-parallel run add up both (torch.distributed.all_reduce) before `estimate`.
+    data-parallel run add up both before `estimate`: `sophia_ref.ports.torch_distributed.averaged`.
     """
 
     def __init__(
@@ -188,6 +188,16 @@ class GNB(_Estimator):
         Labels are drawn in float32 (float64 from float64 outputs) and held constant.
         """
         live = self._live("outputs", outputs)
+        loss, B = self._sampled(outputs, mask, labels, likelihood)
+        # the mean, as in training, so that what scales that loss fits here too
+        mean = loss / B
+        grads = torch.autograd.grad(mean * self.loss_scale, live, materialize_grads=True)
+        self._add([g.to(STATE_DTYPES[g.dtype]) / self.loss_scale * B for g in grads], B)
+
+    def _sampled(
+        self, outputs: Tensor, mask: Tensor | None, labels: Tensor | None, likelihood: str
+    ) -> tuple[Tensor, int | Tensor]:
+        """The sum of the losses of B predictions, and B, once what `add` was given is known to fit."""
         if outputs.ndim < 2 or not outputs.numel():
             raise ValueError(f"GNB: outputs must have shape (..., C), two axes or more, none 0, got {kind(outputs)}")
         if likelihood not in ("categorical", "gaussian"):
@@ -215,10 +225,7 @@ class GNB(_Estimator):
                 labels = z.detach() + torch.empty_like(z).normal_(generator=self.generator)
             loss = (z - labels).square().sum(-1) / 2
         B = loss.numel() if mask is None else mask.sum()
-        # the mean, as in training, so that what scales that loss fits here too
-        mean = (loss if mask is None else loss.where(mask, 0)).sum() / B
-        grads = torch.autograd.grad(mean * self.loss_scale, live, materialize_grads=True)
-        self._add([g.to(STATE_DTYPES[g.dtype]) / self.loss_scale * B for g in grads], B)
+        return (loss if mask is None else loss.where(mask, 0)).sum(), B
 
     def estimate(self) -> list[Tensor | None]:
         """The estimate from what was added, for every parameter (None where it does not require a gradient), as
