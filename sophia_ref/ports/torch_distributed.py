@@ -6,6 +6,7 @@
     opt = SophiaG(model.parameters(), lr=1e-3, weight_decay=0.2)
     gnb = EngineGNB(model.parameters())
     for t, (x, y) in enumerate(batches):  # micro-batches by their numbers in the whole batch
+        opt.zero_grad()  # first, as the estimate passes through gradients too
         if opt.curvature_due:
             for i in own_parts(len(x)):
                 gnb.generator = stream(seed, t, i)

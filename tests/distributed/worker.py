@@ -53,11 +53,11 @@ class Run:
             x, y = torch.tensor(X[t], dtype=self.dtype), torch.tensor(Y[t])
             rows = torch.arange(ROWS).view(self.parts, -1)
             own = [(i, rows[i]) for i in self.port.own_parts(self.parts)]
+            self.opt.zero_grad()
             if self.opt.curvature_due:
                 estimate = self.gnb(t, x, own) if self.method == "G" else self.hutchinson(t, x, y, own)
                 self.estimates.append(flat(gathered(estimate)))
                 self.opt.update_curvature(estimate)
-            self.opt.zero_grad()
             for i, r in self.exchanging_last(own):
                 share = (losses(self.model(x[r]), y[r]) * self.mask[r]).sum()
                 (share * dist.get_world_size() / self.mask.sum()).backward()
