@@ -21,7 +21,7 @@ class GPT(nn.Module):
         weights = {name: nn.Parameter(torch.tensor(w)) for name, w in model.layout.unpack(theta).items()}
         self.words, self.positions = weights["words"], weights["positions"]
         self.blocks = nn.ModuleList(Block(weights, i) for i in range(model.layers))
-        self.last = Norm(weights["gain"])  # a module, as `parameters()` has a module's own before those of modules in it
+        self.last = Norm(weights["gain"])  # a module: of these, `parameters()` has a module's own first
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens (B, T) -> logits (B, T, V)"""

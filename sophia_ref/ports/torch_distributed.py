@@ -37,12 +37,13 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, Partial
 
 from sophia_ref.optimizers.base import integer
+from sophia_ref.ports.torch import Sophia
 from sophia_ref.ports.torch_curvature import GNB, STATE_DTYPES, Hutchinson
 
-__all__ = ["EngineGNB", "averaged", "check_agreement", "own_parts", "stream", "whole"]
+__all__ = ["EngineGNB", "averaged", "check_agreement", "own_parts", "stream", "unclipped", "whole"]
 
 
-def check_agreement(model: torch.nn.Module, **settings: Any) -> None:
+def check_agreement(model: torch.nn.Module, /, **settings: Any) -> None:
     """Raise ValueError, on all ranks, where they disagree about the parameters of a model that is not wrapped yet
     (names, shapes, dtypes), or about settings (compared by their repr): the first of them, with its values by rank.
 
@@ -169,6 +170,22 @@ def whole(model: torch.nn.Module) -> dict[str, Tensor]:
         name: p.full_tensor().detach().requires_grad_(p.requires_grad) if isinstance(p, DTensor) else p
         for name, p in model.named_parameters()
     }
+
+
+@torch.no_grad()
+def unclipped(opt: Sophia) -> float:
+    """The share of coordinates whose ratio m / max(gamma h, eps) was within the clip in the last step, of all shards.
+
+    The paper's rule for gamma is that this be 0.1 to 0.5 (from memory, not checked). All ranks must call it.
+    """
+    counts: Any = 0
+    for group in opt.param_groups:
+        for p in group["params"]:
+            m, h = (x.to_local() if isinstance(x, DTensor) else x for x in (opt.state[p]["m"], opt.state[p]["h"]))
+            within = (m / (h * group["gamma"]).clamp(min=group["eps"])).abs() < group["clip"]
+            counts = counts + torch.stack([within.sum(), torch.ones_like(within).sum()])
+    dist.all_reduce(counts)
+    return float(counts[0] / counts[1])
 
 
 def _over_ranks(count: Tensor) -> int:

@@ -8,7 +8,8 @@ import pytest
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")  # read when JAX is first asked for one
+# Four devices, read when JAX is first asked for one; and quick compilation, as compiling is what these tests wait for.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0")
 
 WORLDS = (2, 4)
 

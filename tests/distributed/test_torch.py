@@ -145,8 +145,7 @@ def test_bad_input_gets_one_line(results, world):
         "dtypes": "ValueError: ranks must agree on parameter '0.weight', got, by rank: "
         f"(7, 5) torch.float64 on 0; (7, 5) torch.float32 on {later}",
         "parts": f"ValueError: own_parts: parts must be a multiple of the world size, {world}, got {3 * world + 1}",
-        "gradient": "RuntimeError: EngineGNB: gradients must be None before the first add: "
-        "zero_grad() must come first",
+        "gradient": "RuntimeError: EngineGNB: gradients must be None before the first add: zero_grad() must come first",
         "masked": "RuntimeError: GNB: no prediction to estimate from: every position was masked",
         "nothing": "RuntimeError: EngineGNB: nothing to estimate from: add(...) must come before estimate()",
         "nothing to average": "RuntimeError: Hutchinson: nothing to estimate from: "
@@ -164,6 +163,6 @@ def test_a_killed_rank_ends_the_job_with_an_error_that_names_it(tmp_path, world,
     except subprocess.TimeoutExpired:
         pytest.fail("the other ranks went on waiting")
     assert done.returncode
-    assert "went on" not in done.stdout
+    assert not [*tmp_path.iterdir()]
     assert "rank      : 1" in done.stderr
     assert "SIGKILL" in done.stderr

@@ -21,9 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from sophia_ref.ports import torch_distributed
 from sophia_ref.ports.torch import GNB, Hutchinson, Sophia
 from tests.distributed import mutants
-from tests.distributed.problem import (
-    DRAWN, EVERY, MASKS, ROWS, SETTINGS, STEPS, X, Y, flat, losses, net, probes
-)  # fmt: skip
+from tests.distributed.problem import DRAWN, EVERY, MASKS, ROWS, SETTINGS, STEPS, X, Y, flat, losses, net, probes
 
 ENGINES = ("ddp", "fsdp")
 
@@ -36,9 +34,8 @@ class Run:
     """
 
     def __init__(self, engine, method, mask, parts, port=torch_distributed, plain=False, sync=False, **given):
-        self.engine, self.method, self.parts, self.port, self.plain, self.sync = (
-            engine, method, parts, port, plain, sync
-        )  # fmt: skip
+        self.engine, self.method, self.parts = engine, method, parts
+        self.port, self.plain, self.sync = port, plain, sync
         dtype = given.pop("dtype", torch.float64)
         self.mask, self.dtype, self.inner = torch.tensor(MASKS[mask]), dtype, net(dtype)
         self.model = wrapped(self.inner, engine)
@@ -58,7 +55,7 @@ class Run:
                 estimate = self.gnb(t, x, own) if self.method == "G" else self.hutchinson(t, x, y, own)
                 self.estimates.append(flat(gathered(estimate)))
                 self.opt.update_curvature(estimate)
-            for i, r in self.exchanging_last(own):
+            for _, r in self.exchanging_last(own):
                 share = (losses(self.model(x[r]), y[r]) * self.mask[r]).sum()
                 (share * dist.get_world_size() / self.mask.sum()).backward()
             self.opt.step()
@@ -67,7 +64,7 @@ class Run:
 
     def gnb(self, t, x, own):
         gnb = GNB(self.params) if self.plain else self.port.EngineGNB(self.params)
-        for i, r in [*own] if self.plain else self.exchanging_last(own):
+        for _, r in own if self.plain else self.exchanging_last(own):
             gnb.add(self.model(x[r]), self.mask[r], torch.tensor(DRAWN[t])[r])
         return self.port.averaged(gnb, self.params) if self.plain else gnb.estimate()
 
@@ -249,7 +246,7 @@ def killed(folder, engine):
     if dist.get_rank() == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     run.train(2, STEPS)
-    print("went on")
+    Path(folder, f"went-on-{dist.get_rank()}").touch()
 
 
 def main():
