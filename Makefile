@@ -8,6 +8,7 @@
 # make test-docs  the site, every link of it, and its pages in Chromium, which must be installed
 # make test-ports the ports, and the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and
 #                 .venv-ports-kozistr3
+# make test-distributed  the ports on several processes and devices: DistributedDataParallel, FSDP2, jax.sharding; in .venv-ports
 # make vectors    the conformance vectors, from their recipes; what was published stays
 # make lint       ruff and mypy
 # make bench      times beside PyTorch, JAX and autograd, in .venv-bench
@@ -19,7 +20,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
+.PHONY: demo test test-web test-ports test-distributed test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -52,6 +53,9 @@ test-docs: .venv/docs .venv/web docs
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
 	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/conformance/live tests/ports sophia_ref/ports
 	SOPHIA_REF_PORTS=required .venv-ports-kozistr3/bin/python -m pytest tests/conformance/live/test_kozistr.py
+
+test-distributed: .venv-ports/ready
+	SOPHIA_REF_PORTS=required .venv-ports/bin/python -m pytest tests/distributed
 
 annotated: .venv/test
 	.venv/bin/python -m docs.annotated out/annotated $(if $(SITE),--site $(SITE))

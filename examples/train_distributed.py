@@ -100,6 +100,7 @@ def options() -> argparse.Namespace:
     add("--until", **number, help="stop after this step (default: that of --steps)")
     add("--lr", type=float, metavar="X", help="highest learning rate (Sophia: 4.8e-4, AdamW: 6e-4)")
     add("--gamma", type=float, metavar="X", help="Sophia's (G: 0.05, H: 0.01)")
+    add("--bf16", action=argparse.BooleanOptionalAction, help="bfloat16 autocast (default: for gpt2-small)")
     add("--seed", **number, default=0, help="of weights, batches, labels and probes (default: 0)")
     add("--folder", metavar="FOLDER", help="for checkpoints (default: none are saved)")
     add("--save-every", **number, default=1000, help="steps between checkpoints (default: %(default)s)")
@@ -116,6 +117,7 @@ def options() -> argparse.Namespace:
     for name, value in vars(args).items():
         if value is None and name in defaults:
             setattr(args, name, defaults[name])
+    args.bf16 = args.preset == "gpt2-small" if args.bf16 is None else args.bf16
     args.until = args.steps if args.until is None else args.until
     if adam and (args.gamma, args.curvature_batch) != (None, None):
         parser.error("--gamma and --curvature-batch: AdamW has neither")
@@ -176,8 +178,8 @@ def plan(args: argparse.Namespace, model: TinyGPT) -> str:
     with torch.device("meta"):
         P = sum(p.numel() for p in GPT(model, np.zeros(model.size, np.float32)).parameters())
     N = args.dry_run or dist.get_world_size()
-    own = args.batch // args.micro_batch // N
-    estimated = (args.curvature_batch or 0) // args.micro_batch // N
+    n = args.micro_batch
+    own, estimated = args.batch // n // N, (args.curvature_batch or 0) // n // N
     once = 4 * P * (N - 1) / N  # all parameters or gradients, float32, gathered or scattered
     sharded = args.engine == "fsdp"
     kept = 16 * P / N if sharded else 16 * P
@@ -186,7 +188,7 @@ def plan(args: argparse.Namespace, model: TinyGPT) -> str:
     return "\n".join(
         [
             f"{args.preset}: {P:,} parameters, {args.batch * model.context:,} tokens a step, {args.steps:,} steps",
-            f"{N} processes, {args.engine}: each {own} parts of {args.micro_batch} sequences a step, {estimated} an estimate",
+            f"{N} processes, {args.engine}: each {own} x {n} sequences a step, {estimated} x {n} an estimate",
             f"a process keeps {kept / 1e9:.2f} GB of float32: parameters, gradients, two states",
             f"a process sends {step / 1e9:.2f} GB a step, {refresh / 1e9:.2f} GB an estimate",
         ]
@@ -220,7 +222,7 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     decaying, gains = ([p for p in params if (p.ndim > 1) is decays] for decays in (True, False))
     opt = made([dict(params=decaying), dict(params=gains, weight_decay=0)], **settings)
     schedule = sr.cosine(args.lr, steps=args.steps, warmup=args.warmup, final=LAST * args.lr)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.preset == "gpt2-small")
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=args.bf16)
     gnb = EngineGNB(params)
 
     def estimate(t: int) -> list[Tensor | None]:

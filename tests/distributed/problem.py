@@ -3,6 +3,8 @@
 Labels and probes are given, by step and by micro-batch of the whole batch, so that they do not depend on who draws.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import nn
@@ -42,8 +44,10 @@ def flat(tensors):
     return torch.cat([x.detach().reshape(-1) for x in tensors]).clone()
 
 
+@cache
 def train(method, mask, parts, dtype=torch.float64):
-    """One process, the whole batch at once: theta after each step (STEPS, P), and the estimates (., P)."""
+    """One process, the whole batch at once: theta after each step (STEPS, P), the estimates (., P), and the share of
+    coordinates that are not clipped at last."""
     model, kept, thetas, estimates = net(dtype), torch.tensor(MASKS[mask]), [], []
     params = list(model.parameters())
     opt, gnb = Sophia(params, **SETTINGS), GNB(params)
@@ -61,7 +65,9 @@ def train(method, mask, parts, dtype=torch.float64):
         (losses(model(x), y)[kept].sum() / kept.sum()).backward()
         opt.step()
         thetas.append(flat(params))
-    return torch.stack(thetas), torch.stack(estimates)
+    m, h = (flat(opt.state[p][name] for p in params).numpy() for name in "mh")
+    share = np.mean(np.abs(m / np.maximum(SETTINGS["gamma"] * h, 1e-12)) < 1)
+    return torch.stack(thetas), torch.stack(estimates), share
 
 
 def by_whole_hessians(model, x, y, kept, t, parts):

@@ -88,7 +88,7 @@ class Run:
 
     @property
     def results(self):
-        return torch.stack(self.thetas), torch.stack(self.estimates)
+        return torch.stack(self.thetas), torch.stack(self.estimates), self.port.unclipped(self.opt)
 
 
 def wrapped(model, engine):
