@@ -79,7 +79,7 @@ METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 CLIP_NORM, LAST = 1.0, 0.05  # of the gradient's norm; the last learning rate, as a share of the highest
 # What a run that is resumed must have as before.
-LASTING = "preset data method batch curvature_batch micro_batch steps warmup lr gamma seed".split()
+LASTING = "preset data method batch curvature_batch micro_batch steps warmup lr gamma bf16 seed".split()
 KEPT = 2  # checkpoints
 
 
@@ -132,6 +132,8 @@ def options() -> argparse.Namespace:
         parser.error(f"--warmup: {args.warmup}; expected less than --steps, {args.steps}")
     if args.resume and not args.folder:
         parser.error("--resume: expected --folder with it")
+    if args.folder and not args.resume and (Path(args.folder) / "settings.json").exists():
+        parser.error(f"--folder: {args.folder} has a run; --resume goes on with it")
     if args.data and not Path(args.data).is_file():
         parser.error(f"--data: {args.data}; expected the name of a file")
     if args.dry_run is None and "RANK" not in os.environ:
@@ -160,7 +162,9 @@ class Data:
         else:
             self.tokens = np.memmap(args.data, "<u2" if args.data.endswith(".bin") else np.uint8, mode="r")
         if len(self.tokens) <= model.context:
-            sys.exit(f"--data: {len(self.tokens)} tokens; expected more than the model's context, {model.context}")
+            raise ValueError(
+                f"--data: {len(self.tokens)} tokens; expected more than the model's context, {model.context}"
+            )
 
     def part(self, step: int, i: int, device: Any) -> tuple[Tensor, Tensor]:
         """Micro-batch number i of the whole batch of a step: tokens and targets, both (micro_batch, context)."""
@@ -168,7 +172,7 @@ class Data:
         starts = rng.integers(len(self.tokens) - self.model.context, size=self.args.batch)[i * n : (i + 1) * n]
         rows = np.stack([self.tokens[start : start + self.model.context + 1] for start in starts]).astype(np.int64)
         if rows.max() >= self.model.vocab:
-            sys.exit(f"--data: token {rows.max()}; expected tokens below the model's vocabulary, {self.model.vocab}")
+            raise ValueError(f"--data: token {rows.max()}; expected tokens below the vocabulary, {self.model.vocab}")
         x, y = torch.from_numpy(rows[:, :-1]), torch.from_numpy(rows[:, 1:])
         return x.to(device), y.to(device)
 
@@ -195,10 +199,14 @@ def plan(args: argparse.Namespace, model: TinyGPT) -> str:
     )
 
 
-def train(args: argparse.Namespace, device: torch.device) -> None:
+def chosen(args: argparse.Namespace) -> TinyGPT:
+    """The model; where it reads bytes, of 256 words at least."""
     model = PRESETS[args.preset]
-    if model.vocab < 256 and not (args.data or "").endswith(".bin"):
-        model = TinyGPT(256, model.context, model.width, model.heads, model.layers)  # bytes
+    least = 0 if (args.data or "").endswith(".bin") else 256
+    return TinyGPT(max(model.vocab, least), model.context, model.width, model.heads, model.layers)
+
+
+def train(args: argparse.Namespace, model: TinyGPT, device: torch.device) -> None:
     data, first = Data(args, model), dist.get_rank() == 0
     gpt = GPT(model, model.init(np.random.default_rng(args.seed)), fused=True).to(device)
     check_agreement(gpt, tokens=len(data.tokens), **vars(args))
@@ -208,7 +216,7 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
         twin = GPT(model, np.zeros(model.size, np.float32))
     wrapped = gpt
     if args.engine == "ddp":
-        wrapped = DistributedDataParallel(gpt)
+        wrapped = DistributedDataParallel(gpt, gradient_as_bucket_view=True)
     else:
         for block in gpt.blocks:
             fully_shard(block)
@@ -230,8 +238,10 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
         if args.method == "sophia-g":
             for i in parts:
                 gnb.generator = stream(args.seed, t, i, device)
-                with alone(i, parts), autocast:
-                    gnb.add(wrapped(data.part(t, i, device)[0]))
+                with alone(i, parts):
+                    with autocast:
+                        outputs = wrapped(data.part(t, i, device)[0])
+                    gnb.add(outputs)
             return gnb.estimate()
         weights = whole(gpt)
         hutchinson = Hutchinson([weights[name] for name, _ in named])
@@ -239,7 +249,8 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
             hutchinson.generator = stream(args.seed, t, i, device)
             x, y = data.part(t, i, device)
             with autocast:
-                hutchinson.add(cross_entropy(functional_call(twin, weights, x).flatten(0, 1), y.flatten()))
+                loss = cross_entropy(functional_call(twin, weights, x).flatten(0, 1), y.flatten())
+            hutchinson.add(loss)
         return averaged(hutchinson, params)
 
     def alone(i: int, parts: range) -> Any:
@@ -247,6 +258,9 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
         return wrapped.no_sync() if args.engine == "ddp" and i != parts[-1] else nullcontext()
 
     start = load(args, gpt, opt) if args.resume else 0
+    if args.folder and not args.resume and first:
+        with replacing(Path(args.folder, "settings.json")) as file:
+            file.write(json.dumps({name: getattr(args, name) for name in LASTING}, indent=1).encode())
     parts = own_parts(args.batch // args.micro_batch)
     bar = tqdm(total=args.until, initial=start, unit="step", disable=None if first else True)
     clock, since = time.perf_counter(), start
@@ -287,8 +301,6 @@ def save(args: argparse.Namespace, gpt: GPT, opt: Any, step: int) -> None:
     model, state = get_state_dict(gpt, opt)
     dcp.save({"model": model, "opt": state}, checkpoint_id=folder / f"step-{step:08}")
     if dist.get_rank() == 0:
-        with replacing(folder / "settings.json") as file:
-            file.write(json.dumps({name: getattr(args, name) for name in LASTING}, indent=1).encode())
         for old in sorted(folder.glob("step-*"))[:-KEPT]:
             shutil.rmtree(old)
 
@@ -297,11 +309,12 @@ def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
     """The step of the last checkpoint, which gpt and opt then have."""
     found = sorted(path.parent for path in Path(args.folder).glob("step-*/.metadata"))
     if not found:
-        sys.exit(f"--resume: {args.folder} has no checkpoint")
+        raise ValueError(f"--resume: {args.folder} has no checkpoint")
     before = json.loads((Path(args.folder) / "settings.json").read_text("utf-8"))
     for name in LASTING:
         if getattr(args, name) != before[name]:
-            sys.exit(f"--{name.replace('_', '-')}: {getattr(args, name)}; expected {before[name]}, as before --resume")
+            expected = f"{before[name]}, as before --resume"
+            raise ValueError(f"--{name.replace('_', '-')}: {getattr(args, name)}; expected {expected}")
     model, state = get_state_dict(gpt, opt)
     saved = {"model": model, "opt": state}
     dcp.load(saved, checkpoint_id=found[-1])
@@ -312,7 +325,7 @@ def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
 def main() -> None:
     args = options()
     if args.dry_run is not None:
-        print(plan(args, PRESETS[args.preset]))
+        print(plan(args, chosen(args)))
         return
     # a loss is computed from a view of the last layer's output, and nothing is added to it in place
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
@@ -321,7 +334,7 @@ def main() -> None:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if args.device == "cuda" else "gloo")
     try:
-        train(args, device)
+        train(args, chosen(args), device)
     except ValueError as error:
         sys.exit(f"train_distributed: {error}")
     dist.destroy_process_group()

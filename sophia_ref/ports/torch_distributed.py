@@ -17,9 +17,9 @@
 The optimizer itself acts on each coordinate alone, so it does not know of ranks. What must know is the estimate.
 
 GNB squares the gradient of the mean over all B predictions of all ranks. So gradients are averaged first and squared
-once, and B is the global count of what is not masked. A mean of squares would have an expectation that grows with the
-number of ranks, and so would labels that are the same on all of them. Hutchinson's u * (H u) is linear in H, so each
-rank takes the product of its own probe with its own part, and the results are averaged.
+once, and B is the global count of what is not masked. Squares of each rank's gradient would be N times too large with
+that B, where there are N ranks, and so could be estimates from labels that all ranks have in common. Hutchinson's
+u * (H u) is linear in H: each rank takes the product for its own part with a probe of its own, and the mean is taken.
 
 All ranks of the default process group are data-parallel here. torch.distributed moves the numbers.
 """
@@ -182,10 +182,11 @@ def unclipped(opt: Sophia) -> float:
     for group in opt.param_groups:
         for p in group["params"]:
             m, h = (x.to_local() if isinstance(x, DTensor) else x for x in (opt.state[p]["m"], opt.state[p]["h"]))
-            within = (m / (h * group["gamma"]).clamp(min=group["eps"])).abs() < group["clip"]
-            counts = counts + torch.stack([within.sum(), torch.ones_like(within).sum()])
+            inside = (m / (h * group["gamma"]).clamp(min=group["eps"])).abs() < group["clip"]
+            counts = counts + torch.stack([inside.sum(), torch.ones_like(inside).sum()])
     dist.all_reduce(counts)
-    return float(counts[0] / counts[1])
+    within, of = counts.tolist()
+    return float(within / of)
 
 
 def _over_ranks(count: Tensor) -> int:
