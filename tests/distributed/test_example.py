@@ -26,33 +26,40 @@ def rows(world, *arguments):
     return {int(step): (float(loss), float(share) if share else None) for step, loss, share in lines}
 
 
-def test_a_run_saved_by_two_processes_goes_on_in_four_as_one_would_have(tmp_path):
+def test_a_run_saved_by_two_processes_goes_on_in_four_as_one_would_have(example, started, tmp_path):
     one = rows(1, "--until", "12")
     assert list(one) == list(range(1, 13))
     assert one[12][0] < one[1][0] - 0.01
     assert 0.01 < one[12][1] < 0.99
-    folder = ("--folder", str(tmp_path), "--save-every", "3")
+    folder = ("--folder", str(tmp_path), "--save-every", "2")
     two = rows(2, *folder, "--until", "6")
-    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-00000003", "step-00000006"]
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-00000004", "step-00000006"]
     four = rows(4, *folder, "--engine", "fsdp", "--resume", "--until", "12")
     assert list(two | four) == list(one)
-    np.testing.assert_allclose(list((two | four).values()), list(one.values()), atol=3e-6)
-    done = torchrun(1, EXAMPLE, *SETTINGS, *folder, "--resume", "--seed", "1")
-    assert done.returncode
-    assert "train_distributed: --seed: 1; expected 0, as before --resume" in done.stderr
+    # losses are printed to 1e-6; a share is of 14,928 coordinates, and rounding may take one over the clip
+    found, expected = np.array([*(two | four).values()]), np.array([*one.values()])
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=2e-6, rtol=0)
+    np.testing.assert_allclose(found[:, 1], expected[:, 1], atol=2e-4, rtol=0)
+    started(*SETTINGS, *folder, "--resume", "--seed", "1")
+    with pytest.raises(ValueError, match="--seed: 1; expected 0, as before --resume"):
+        example.load(example.options(), None, None)
+    started(*SETTINGS, "--folder", str(tmp_path / "nothing"), "--resume")
+    with pytest.raises(ValueError, match=r"--resume: .*/nothing has no checkpoint"):
+        example.load(example.options(), None, None)
 
 
 def test_sophia_h_is_the_same_on_one_process_and_sharded_on_two():
     arguments = ("--method", "sophia-h", "--until", "4")
     one, two = rows(1, *arguments), rows(2, *arguments, "--engine", "fsdp")
-    np.testing.assert_allclose(list(two.values()), list(one.values()), atol=3e-6)
+    np.testing.assert_allclose(list(two.values()), list(one.values()), atol=2e-4, rtol=0)
+    assert max(abs(two[step][0] - one[step][0]) for step in one) <= 2e-6
 
 
 def test_adamw_in_bfloat16_on_a_file_of_tokens(tmp_path):
     tokens = np.random.default_rng(0).integers(128, size=5000)
     tokens.astype("<u2").tofile(tmp_path / "train.bin")
     arguments = ["--steps", "40", "--method", "adamw", "--bf16", "--until", "3", "--log-every", "1"]
-    done = torchrun(2, EXAMPLE, *arguments, "--data", str(tmp_path / "train.bin"))
+    done = torchrun(1, EXAMPLE, *arguments, "--data", str(tmp_path / "train.bin"))
     assert done.returncode == 0, done.stderr
     losses = [float(x) for x in re.findall(r"loss ([\d.]+)  [\d,]+ tokens/s", done.stdout)]
     np.testing.assert_allclose(losses, np.log(128), atol=0.1)
@@ -72,13 +79,23 @@ def example(monkeypatch):
 
 
 @pytest.fixture
-def said(example, monkeypatch, capsys):
-    """said(arguments, environment): what it prints where it stops; what it says of options comes without the usage."""
+def started(monkeypatch):
+    """started(arguments, environment): as torchrun would have it, in this process."""
 
-    def run(*arguments, **environment):
+    def start(*arguments, **environment):
         for name, value in (dict(RANK="0", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2", LOCAL_RANK="0") | environment).items():
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [EXAMPLE, *arguments])
+
+    return start
+
+
+@pytest.fixture
+def said(example, started, capsys):
+    """said(arguments, environment): what it prints where it stops; what it says of options comes without the usage."""
+
+    def run(*arguments, **environment):
+        started(*arguments, **environment)
         try:
             example.main()
         except SystemExit:

@@ -252,7 +252,7 @@ def killed(folder, engine):
 def main():
     folder, *asked = sys.argv[1:]
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=120))
     if asked:
         killed(folder, *asked)
     else:
