@@ -11,6 +11,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Four devices, read when JAX is first asked for one; and quick compilation, as compiling is what these tests wait for.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0")
 
+collect_ignore = ["problem.py", "worker.py"]  # doctests are looked for in what imports without PyTorch
 WORLDS = (2, 4)
 
 
