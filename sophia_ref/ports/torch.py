@@ -10,8 +10,10 @@
         cross_entropy(model(x), y).backward()
         opt.step()
 
+`opt.update_curvature(gnb)` takes the estimate without writing it out, which a GPU is spared by it with fused=True.
+
 The arithmetic is that of `sophia_ref.Sophia`, operation by operation: in float32 and float64 on a CPU it gives the same
-bits, whichever of the three paths computes. A float16 or bfloat16 parameter is the rounded copy of a float32 theta.
+bits, whichever of the paths computes. A float16 or bfloat16 parameter is the rounded copy of a float32 theta.
 
 Nobody looks for NaN, as that would wait for the device, and nothing hides it: NaN in a gradient or in h_hat is NaN in
 the parameter. Infinity in h_hat would hold its coordinate for good, in silence.
@@ -92,7 +94,7 @@ def update_foreach(
 @cache
 def update_fused() -> Any:
     """`update_foreach` as torch.compile makes it, which reads and writes each array once: in C++ on a CPU; in Triton on
-    a GPU, where this repository has not run it.
+    a GPU, where this repository has not run it. `sophia_ref.ports.triton` has the same by hand.
 
     lr must be a tensor, as every new number would be compiled anew. So are other settings, parameters of other shapes,
     and another choice of parameters that have gradients; after eight of these in a process torch takes `update_foreach`
@@ -100,6 +102,27 @@ def update_fused() -> Any:
     """
     return torch.compile(update_foreach, dynamic=False)
 
+
+def _on_gpu(params: list[Tensor]) -> bool:
+    return all(p.is_cuda for p in params)
+
+
+def _kernels_compute(group: dict[str, Any]) -> bool:
+    """Whether the kernels of `sophia_ref.ports.triton` do. A CUDA graph could not hold their table, which is made anew
+    wherever gradients come to lie elsewhere."""
+    return bool(group["fused"]) and not group["capturable"] and _on_gpu(group["params"])
+
+
+@cache
+def _kernels() -> Any:
+    try:
+        from sophia_ref.ports import triton
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"fused=True on a GPU needs {error.name}: pip install {error.name}") from None
+    return triton
+
+
+_NOT_DUE = "no estimate is due: update_curvature must come once, where curvature_due is true"
 
 # What a setting must be, in words of its own where sophia_ref.Sophia takes arrays too, and as it judges it.
 _EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
@@ -118,8 +141,9 @@ class Sophia(torch.optim.Optimizer):
 
     params: parameters, named ones, or groups with settings of their own; `every` is one for all groups.
     lr: a number, or a tensor of one, which may lie on the parameters' device.
-    foreach, fused: which of `update`, `update_foreach` and `update_fused` computes; by default the second where all
-    parameters of a group are on a GPU, otherwise the first.
+    foreach, fused: which of `update`, `update_foreach` and a fused path computes; by default the second where all
+    parameters of a group are on a GPU, otherwise the first. Fused is `update_fused`, and on a GPU, unless capturable,
+    the kernels of `sophia_ref.ports.triton`: one launch a step, one a renewal of h.
     capturable: count steps on the device and never wait for it, so that CUDA graphs can hold `update_curvature` and
     `step`. Whether an estimate is due is then asserted on the device, where a failure is fatal to the process.
 
@@ -194,14 +218,22 @@ class Sophia(torch.optim.Optimizer):
         return bool(self._due())
 
     @torch.no_grad()
-    def update_curvature(self, h_hat: Iterable[Tensor | None]) -> None:
+    def update_curvature(self, h_hat: Iterable[Tensor | None] | GNB | Hutchinson) -> None:
         """Take in an estimate of the Hessian's diagonal, for the next step.
 
         h_hat: a tensor for every parameter, in the order of the groups, of its shape and device, float32 (float64 for
-        float64). None may stand for a parameter that does not require a gradient.
+        float64). None may stand for a parameter that does not require a gradient. Or the estimator, which starts anew:
+        `update_curvature(gnb)` is `update_curvature(gnb.estimate())`, with fewer passes over memory on the fused path.
         Raises RuntimeError unless `curvature_due`.
         """
-        estimates, named = list(h_hat), list(self._named())
+        fused = all(map(_kernels_compute, self.param_groups))
+        source, count = h_hat, 1.0
+        if isinstance(source, GNB | Hutchinson):
+            self._demand(self._due(), _NOT_DUE)  # or what it has gathered would be lost
+            estimates, count = source.summed() if fused else (source.estimate(), 1.0)
+        else:
+            estimates = list(source)
+        named = list(self._named())
         if len(estimates) != len(named):
             expected = f"{len(named)} tensors, one for each parameter"
             raise ValueError(f"{self._name}: h_hat must hold {expected}, got {len(estimates)}")
@@ -211,10 +243,14 @@ class Sophia(torch.optim.Optimizer):
                 error = TypeError if isinstance(estimate, Tensor) and estimate.dtype != h.dtype else ValueError
                 raise error(f"{self._name}: h_hat of {name} must be a tensor as h is, {kind(h)}, got {kind(estimate)}")
         beta2s = [self._settings(group)[1] for group, _, _ in named]
-        self._demand(self._due(), "no estimate is due: update_curvature must come once, where curvature_due is true")
+        self._demand(self._due(), _NOT_DUE)
+        for own in dict.fromkeys(beta2s) if fused else ():
+            taken = [i for i, x in enumerate(estimates) if x is not None and beta2s[i] == own]
+            hs, sums = [self.state[named[i][2]]["h"] for i in taken], [estimates[i] for i in taken]
+            _kernels().renew_triton(hs, sums, sums if isinstance(source, GNB) else None, beta2=own, count=count)
         for (_, _, p), estimate, beta2 in zip(named, estimates, beta2s, strict=True):
             state = self.state[p]
-            if estimate is not None:
+            if estimate is not None and not fused:
                 # h_t = β₂ h_{t-k} + (1 - β₂) ĥ_t
                 state["h"].mul_(beta2).add_(estimate * (1 - beta2))
             torch.add(state["step"], 1, out=state["h_step"])
@@ -258,12 +294,13 @@ class Sophia(torch.optim.Optimizer):
         for p, theta in rounded:  # where somebody else has written to p, theta follows
             theta.copy_(torch.where(theta.to(p.dtype) == p, theta, p))
         ms, hs = [state["m"] for state in states], [state["h"] for state in states]
-        gs = [p.grad.to(m.dtype) for p, m in zip(params, ms, strict=True)]
-        on_gpu = all(p.is_cuda for p in params)
-        if group["fused"]:
+        gs = [p.grad if p.grad.dtype == m.dtype else p.grad.to(m.dtype) for p, m in zip(params, ms, strict=True)]
+        if _kernels_compute(group):
+            _kernels().update_triton(thetas, ms, hs, gs, **settings)
+        elif group["fused"]:
             lr = torch.as_tensor(settings["lr"], dtype=torch.float64)
             update_fused()(thetas, ms, hs, gs, **settings | {"lr": lr})
-        elif on_gpu if group["foreach"] is None else group["foreach"]:
+        elif _on_gpu(params) if group["foreach"] is None else group["foreach"]:
             update_foreach(thetas, ms, hs, gs, **settings)
         else:
             for theta, m, h, g in zip(thetas, ms, hs, gs, strict=True):

@@ -75,6 +75,15 @@ class _Estimator:
         self.total, self.count = [], 0
         return taken
 
+    def summed(self) -> tuple[list[Tensor | None], Any]:
+        """`total`, with None for a parameter that does not require a gradient, and `count`, of which the estimate is
+        made. Then it starts anew.
+
+        Raises RuntimeError if nothing was added.
+        """
+        total, count = self._taken()
+        return self._placed(total), count
+
     def _placed(self, estimates: list[Tensor]) -> list[Tensor | None]:
         rest = iter(estimates)
         return [next(rest) if p.requires_grad else None for p in self.params]

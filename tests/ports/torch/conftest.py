@@ -10,13 +10,19 @@ import pytest
 if os.environ.get("SOPHIA_REF_PORTS") == "required":
     importlib.import_module("sophia_ref.ports.torch")  # there its absence, or what it imports in vain, is a failure
 
-PATHS = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
+os.environ["TRITON_INTERPRET"] = "1"  # before the kernels' module is imported
+
+PATHS = {"single": {"foreach": False}, "foreach": {"foreach": True}}
+PATHS |= dict.fromkeys(("fused", "kernels"), {"fused": True})
 SHAPES = [(5, 3), (7,), (2, 3, 4), (1,)]
 
 
 @pytest.fixture(params=PATHS)
-def path(request):
-    """The settings that choose one of the three computations. torch.compile starts with an empty cache."""
+def path(request, monkeypatch):
+    """The settings that choose one of the computations. torch.compile starts with an empty cache; the Triton kernels,
+    which are for GPUs, run in Triton's interpreter."""
+    if request.param == "kernels":
+        monkeypatch.setattr("sophia_ref.ports.torch._on_gpu", lambda params: True)
     if request.param == "fused":
         import torch
 
