@@ -108,6 +108,7 @@ examples:
   sophia-ref conform torch:my_package.optim.Sophia --output certificates
   sophia-ref conform optax:optax.contrib.sophia --profile optax-H
   sophia-ref conform torch:my.SophiaG --names gamma=curvature_scale
+  sophia-ref conform torch:my.SophiaG --device cuda
   sophia-ref conform results.json
   sophia-ref conform --show paper-H/exact-float32
 """
@@ -275,6 +276,7 @@ def parse(argv: Sequence[str], calls: Mapping[str, Callable[[argparse.Namespace,
     add("--profile", metavar="P", nargs="+", type=profile, help=which)
     called = "what settings are called there, where that is not found by itself: gamma=scale, say"
     add("--names", metavar="A=B", nargs="+", type=pair, default=[], help=called)
+    add("--device", metavar="NAME", help="where a PyTorch target computes: cuda, cuda:1 (default: the CPU)")
     add("--output", metavar="FOLDER", default="out", help="where certificate and badge go (default: %(default)s)")
     add("--list", action="store_true", help="list the vectors, of all profiles or of those given")
     add("--show", metavar="ID", help="print one vector")

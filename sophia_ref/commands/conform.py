@@ -48,7 +48,7 @@ def _command(args: Namespace, say: Say) -> int:
         say(text_table(("CERTIFICATE", "holds together"), summary(plain)))
         return 0 if plain["verdict"].startswith("conforms") else 1
     try:
-        target = load(args.target, dict(args.names))
+        target = load(args.target, dict(args.names), args.device)
     except TargetError as error:
         args.parser.error(f"argument TARGET: {error}")
     make_folder(args, Path(args.output))

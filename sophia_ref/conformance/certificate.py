@@ -49,7 +49,13 @@ def certificate(report: Report) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "target": {"name": target.name, "kind": target.kind, "versions": dict(target.versions), "source": source},
+        "target": {
+            "name": target.name,
+            "kind": target.kind,
+            "versions": dict(target.versions),
+            "source": source,
+            "device": target.device,
+        },
         "vectors": {"version": vectors.manifest()["version"], "manifest": _manifest()},
         "sophia_ref": __version__,
         "python": platform.python_version(),
@@ -210,6 +216,7 @@ def summary(plain: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("on", plain["date"]),
         ("vectors", plain["vectors"]["version"]),
         ("with", ", ".join(f"{name} {version}" for name, version in target["versions"].items())),
+        *([("device", target["device"])] if target.get("device") else []),  # older certificates have none
         ("python", f"{plain['python']}, {plain['platform']}, sophia-ref {plain['sophia_ref']}"),
     ]
     if source is not None:

@@ -31,15 +31,21 @@ CONFORMS, DIFFERS, INCOMPLETE = "conforms", "does not conform", "incomplete"
 MOST = 8  # failures that are printed, of each profile
 
 
-def check(target: Any, profiles: Iterable[str] | None = None, names: Mapping[str, str] | None = None) -> Report:
+def check(
+    target: Any,
+    profiles: Iterable[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    device: str | None = None,
+) -> Report:
     """Run every vector of these profiles on a target and raise AssertionError, readably, unless it conforms.
 
     target: "torch:module.Class", "optax:module.function", "numpy:module.name", a results file, or the class or
     function itself. profiles: by default what its name suggests. names: the paper's name of a setting -> what the
-    target calls it, where that is not found by itself. Raises TargetError for a target that cannot be loaded or driven,
+    target calls it, where that is not found by itself. device: where a PyTorch target computes, "cuda" say; the CPU
+    where None. Raises TargetError for a target that cannot be loaded or driven,
     ValueError for an unknown profile.
     """
-    report = examine(target, profiles, names)
+    report = examine(target, profiles, names, device=device)
     report.assert_conforms()
     return report
 
@@ -49,9 +55,10 @@ def examine(
     profiles: Iterable[str] | None = None,
     names: Mapping[str, str] | None = None,
     watch: Callable[[list[Vector]], Iterable[Vector]] = iter,
+    device: str | None = None,
 ) -> Report:
     """What check does, with a report in place of an AssertionError. watch: goes through the vectors, as tqdm does."""
-    loaded = target if isinstance(target, Target) else load(target, names)
+    loaded = target if isinstance(target, Target) else load(target, names, device)
     profiles = [profiles] if isinstance(profiles, str) else profiles
     asked = [vector for profile in profiles or loaded.profiles for vector in vectors.load(profile)]
     return Report(loaded, tuple(ask(loaded, vector) for vector in watch(asked)))
@@ -131,7 +138,9 @@ class Report:
         return "\n".join(self._lines(most))
 
     def _lines(self, most: int) -> Iterator[str]:
-        yield f"{self.target.name} against vectors {vectors.manifest()['version']}\n"
+        elsewhere = self.target.device not in (None, "cpu")
+        on = f" on {self.target.device}" if elsewhere else ""
+        yield f"{self.target.name}{on} against vectors {vectors.manifest()['version']}\n"
         yield text_table(HEADER, [self._row(profile) for profile in self.profiles])
         for profile, outcomes in self.profiles.items():
             failed = [outcome for outcome in outcomes if outcome.status == "failed"]

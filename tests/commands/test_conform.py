@@ -212,3 +212,22 @@ def test_vectors_that_were_edited_are_refused_in_a_line(arguments, tmp_path, mon
     assert main(["conform", *arguments]) == 2
     vectors._load.cache_clear()
     assert "Lion.json: SHA-256" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_device_is_for_targets_that_can_be_given_one(capsys):
+    assert main(["conform", "numpy:conform_example.Lion", "--device", "cuda"]) == 2
+    assert (
+        "argument TARGET: 'numpy:conform_example.Lion': a target of numpy is given no device, got 'cuda'\n"
+        in capsys.readouterr().err
+    )
+    Path("results.json").write_text("{}")
+    assert main(["conform", "results.json", "--device", "cuda"]) == 2
+    assert "'results.json' is a results file, which computes nowhere; expected no device" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_certificate_of_numpy_names_no_device(capsys):
+    assert main(["conform", "numpy:conform_example.Lion"]) == 0
+    assert json.loads(Path("out/conform-numpy-Lion.json").read_text())["target"]["device"] is None
+    main(["conform", "out/conform-numpy-Lion.json"])
+    assert "\ndevice" not in capsys.readouterr().out

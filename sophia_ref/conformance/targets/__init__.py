@@ -43,21 +43,24 @@ KINDS = ("numpy", "torch", "optax")
 LIBRARIES = {"numpy": ("numpy",), "torch": ("torch",), "optax": ("jax", "optax")}
 
 
-def load(target: Any, names: Mapping[str, str] | None = None) -> Target:
+def load(target: Any, names: Mapping[str, str] | None = None, device: str | None = None) -> Target:
     """A target from its name, as in the table above, or from the function or class itself.
 
     names: the paper's name of a setting -> what it is called there, for those that are not found by themselves.
-    Raises TargetError, which says what is wrong with it.
+    device: where a PyTorch target computes, "cuda" or "cuda:1", say; the CPU where None. Raises TargetError, which says
+    what is wrong with it.
     """
     names = dict(names or {})
     if not isinstance(target, str | os.PathLike):
         kind = _kind(target)
         name = f"{kind}:{getattr(target, '__module__', '?')}.{getattr(target, '__qualname__', type(target).__name__)}"
-        return _made(name, kind, target, names)
+        return _made(name, kind, target, names, device)
     spec = os.fspath(target)
     if isinstance(target, os.PathLike) or spec.endswith(".json"):
         from sophia_ref.conformance.targets.results import results_target
 
+        if device is not None:
+            raise TargetError(f"{spec!r} is a results file, which computes nowhere; expected no device, got {device!r}")
         return results_target(Path(spec))
     kind, colon, dotted = spec.partition(":")
     if not colon or kind not in KINDS:
@@ -69,18 +72,23 @@ def load(target: Any, names: Mapping[str, str] | None = None) -> Target:
         if find_spec(library) is None:
             extra = {"torch": "torch", "jax": "jax", "optax": "jax"}[library]
             raise TargetError(f"{spec!r} needs {library}, which is not installed: pip install 'sophia-ref[{extra}]'")
-    return _made(spec, kind, _found(spec, dotted), names)
+    return _made(spec, kind, _found(spec, dotted), names, device)
 
 
-def _made(name: str, kind: str, obj: Any, names: Mapping[str, str]) -> Target:
+def _made(name: str, kind: str, obj: Any, names: Mapping[str, str], device: str | None) -> Target:
+    if device is not None and kind != "torch":
+        hint = "; JAX chooses by JAX_PLATFORMS in the environment" if kind == "optax" else ""
+        raise TargetError(f"{name!r}: a target of {kind} is given no device, got {device!r}{hint}")
     try:
-        run = _runner(kind)(obj, names)
+        run = _runner(kind)(obj, names, *([] if device is None else [device]))
     except TargetError as error:
         raise TargetError(f"{name!r}: {error}") from None
     source = _source(obj)
     plain = name.rsplit(":")[-1].rsplit(".")[-1]
     refuses = not isinstance(run, RuleTarget)
-    return Target(name, kind, run, profiles_by_name(plain), source, _versions(kind, obj), refuses)
+    return Target(
+        name, kind, run, profiles_by_name(plain), source, _versions(kind, obj), refuses, getattr(run, "place", None)
+    )
 
 
 def _runner(kind: str) -> Callable[..., Any]:

@@ -63,6 +63,7 @@ class Target:
     source: Path | None = None  # the file that it comes from
     versions: Mapping[str, str] = field(default_factory=dict)  # of what it runs on
     refuses: bool = True  # whether it is asked what must be refused: not a rule alone
+    device: str | None = None  # where it computes, for kinds that can be told
 
     @property
     def label(self) -> str:

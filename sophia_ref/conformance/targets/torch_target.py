@@ -5,7 +5,7 @@
     step(hessian=h_hat)        a list of tensors, as kozistr's pytorch_optimizer takes it
 
 A module that has Hutchinson and GNB as sophia_ref.ports.torch does is asked the estimators too. A decay mask becomes
-two parameter groups.
+two parameter groups. Everything goes to the device that was asked for, and results come back from it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ Array = Any
 Tensor = Any
 
 
-def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
-    """The function case -> Results. Raises TargetError unless obj is an optimizer's class, or a partial of one."""
+def runner(obj: Any, names: Mapping[str, str], device: str = "cpu") -> Callable[[Case], Results]:
+    """The function case -> Results. Raises TargetError unless obj is an optimizer's class, or a partial of one, and for
+    a device that is not there."""
     cls: Any = obj.func if isinstance(obj, partial) else obj
     step: Any = getattr(cls, "step", None)
     if not (inspect.isclass(cls) and callable(step)):
@@ -55,7 +56,20 @@ def runner(obj: Any, names: Mapping[str, str]) -> Callable[[Case], Results]:
         door = "update_hessian"
     else:
         door = "hessian" if "hessian" in takes else ""
-    return TorchTarget(obj, doors, door, "bs" in takes, inspect.getmodule(cls))
+    return TorchTarget(obj, doors, door, "bs" in takes, inspect.getmodule(cls), _there(device))
+
+
+def _there(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise TargetError(f"device: {name!r}; expected one that PyTorch knows, such as cpu, cuda or cuda:1") from None
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as error:  # what PyTorch raises differs from device to device
+        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise TargetError(f"device: {name!r} is not to be had here; expected one that is ({said})") from None
+    return device
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,21 @@ class TorchTarget:
     door: str  # by which estimates get in, "" where there is none
     takes_bs: bool
     module: ModuleType | None
+    device: torch.device
+
+    @property
+    def place(self) -> str:
+        """The device, and what it is where there are several of its kind."""
+        if self.device.type != "cuda":
+            return str(self.device)
+        return f"{self.device}: {torch.cuda.get_device_name(self.device)}"
+
+    def tensor(self, x: Array) -> Tensor:
+        """x on the device; on a CPU in its own memory, elsewhere with its strides."""
+        host = torch.from_numpy(x)
+        if self.device.type == "cpu":
+            return host
+        return torch.empty_strided(host.shape, host.stride(), dtype=host.dtype, device=self.device).copy_(host)
 
     def __call__(self, case: Case) -> Results:
         results = _Run(self, case).steps()
@@ -119,7 +148,7 @@ class _Run:
         self.places: list[Any] = [...] if mask is None else [place for place in (mask, ~mask) if place.any()]
         self.params = []
         for place in self.places:
-            x = torch.from_numpy(laid_out(theta[place], case.layout if mask is None else "C"))
+            x = self.target.tensor(laid_out(theta[place], case.layout if mask is None else "C"))
             self.params.append(torch.nn.Parameter(x, requires_grad=x.is_floating_point()))
         groups: list[dict[str, Any]] = [{"params": [p]} for p in self.params]
         if mask is not None:
@@ -133,17 +162,17 @@ class _Run:
         """An array of theta's shape as tensors like the parameters, laid out as they are."""
         layout = self.case.layout if self.case.decay_mask is None else "C"
         if x.shape != self.case.theta.shape:
-            return [torch.from_numpy(x.copy())]
-        return [torch.from_numpy(laid_out(x[place], layout if layout != "alias" else "C")) for place in self.places]
+            return [self.target.tensor(x.copy())]
+        return [self.target.tensor(laid_out(x[place], layout if layout != "alias" else "C")) for place in self.places]
 
     def joined(self, tensors: list[Tensor]) -> Array:
         """The inverse, as an array of its own."""
-        first = tensors[0].detach().numpy()
+        first = tensors[0].detach().cpu().numpy()
         if self.case.decay_mask is None:
             return first.copy()
         found = np.empty(self.case.theta.shape, first.dtype)
         for place, x in zip(self.places, tensors, strict=True):
-            found[place] = x.detach().numpy()
+            found[place] = x.detach().cpu().numpy()
         return found
 
     def shown(self) -> dict[str, Array]:
@@ -216,11 +245,11 @@ class _Run:
             for A, u in given.hutchinson:
                 theta = self.flat()
                 probes = (
-                    [torch.from_numpy(u.copy())]
+                    [self.target.tensor(u.copy())]
                     if u.size != theta.numel()
                     else self.split(u.reshape(self.case.theta.shape))
                 )
-                estimate.add(theta @ (torch.from_numpy(A) @ theta) / 2, probes=probes)
+                estimate.add(theta @ (self.target.tensor(A) @ theta) / 2, probes=probes)
         else:
             gnb = given.gnb
             ends = np.cumsum(gnb["micro_batches"])
@@ -229,10 +258,12 @@ class _Run:
             for end, length in zip(ends, gnb["micro_batches"], strict=True):
                 part = slice(int(end - length), int(end))
                 mask = (
-                    None if gnb["mask"].all() and len(gnb["mask"]) == ends[-1] else torch.from_numpy(gnb["mask"][part])
+                    None
+                    if gnb["mask"].all() and len(gnb["mask"]) == ends[-1]
+                    else self.target.tensor(gnb["mask"][part])
                 )
                 estimate.add(
-                    self.outputs(gnb["x"][part]), mask, torch.from_numpy(gnb["labels"][part]), gnb["likelihood"]
+                    self.outputs(gnb["x"][part]), mask, self.target.tensor(gnb["labels"][part]), gnb["likelihood"]
                 )
         return list(estimate.estimate())
 
@@ -240,11 +271,11 @@ class _Run:
         """theta (P,), row by row, as a function of the parameters."""
         if self.case.decay_mask is None:
             return self.params[0].reshape(-1)
-        index = [torch.from_numpy(np.flatnonzero(place)) for place in self.places]
+        index = [self.target.tensor(np.flatnonzero(place)) for place in self.places]
         return torch.cat(self.params)[torch.argsort(torch.cat(index))]
 
     def outputs(self, x: Array) -> Tensor:
-        return torch.from_numpy(x) @ self.flat().reshape(x.shape[1], -1)
+        return self.target.tensor(x) @ self.flat().reshape(x.shape[1], -1)
 
     def _roots(self, given: Given, bs: float) -> tuple[list[Tensor], float]:
         """What update_hessian is to square, and what its step is to multiply by."""
@@ -258,10 +289,10 @@ class _Run:
             return self.split(root), bs
         if given.gnb is None:
             raise NotAsked("it squares a gradient of sampled labels, and takes no probes")
-        gnb, kept = given.gnb, torch.from_numpy(given.gnb["mask"])
+        gnb, kept = given.gnb, self.target.tensor(given.gnb["mask"])
         if sum(gnb["micro_batches"]) != len(gnb["x"]) or not gnb["mask"].any():
             raise NotAsked("micro-batches and masks are its user's")
-        z, labels = self.outputs(gnb["x"]), torch.from_numpy(gnb["labels"])
+        z, labels = self.outputs(gnb["x"]), self.target.tensor(gnb["labels"])
         if gnb["likelihood"] == "gaussian":
             losses = (z - labels).square().sum(-1) / 2
         else:

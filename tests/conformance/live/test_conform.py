@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from sophia_ref.cli import main
 from sophia_ref.conformance import examine
 from sophia_ref.conformance.certificate import verify, write
 from sophia_ref.conformance.compare import ask
@@ -60,6 +61,48 @@ def test_the_torch_port_conforms(port, tmp_path):
     certificate = verify(write(report, tmp_path)[0])
     assert certificate["verdict"] == "conforms: update rule and estimators"
     assert certificate["target"]["versions"]["torch"] == importlib.metadata.version("torch")
+
+
+def test_a_certificate_says_which_device_computed(port, tmp_path, capsys):
+    port("torch")
+    paths = [str(tmp_path), "--profile", "paper-H"]
+    assert main(["conform", "torch:sophia_ref.ports.torch.Sophia", "--device", "cpu", "--output", *paths]) == 0
+    assert main(["conform", str(tmp_path / "conform-torch-Sophia.json")]) == 0
+    assert "\ndevice       cpu\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [
+        ("cuda", r"device: 'cuda' is not to be had here; expected one that is \(.+\)$"),
+        ("meta", r"device: 'meta' is not to be had here; expected one that is \(.+\)$"),
+        ("gpu", r"device: 'gpu'; expected one that PyTorch knows, such as cpu, cuda or cuda:1$"),
+    ],
+)
+def test_a_device_that_is_not_there_is_one_line(torch, device, message):
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(TargetError, match=message) as caught:
+        load(torch.optim.AdamW, device=device)
+    assert "\n" not in str(caught.value)
+
+
+def test_everything_goes_to_the_device_and_comes_back(port, monkeypatch):
+    port("torch")
+    from sophia_ref.conformance.targets.torch_target import TorchTarget
+    from tests.ports.torch.stand_in import OnDevice
+
+    plain, seen = TorchTarget.tensor, []
+
+    def on_device(self, x):
+        seen.append(x.shape)
+        return plain(self, x).as_subclass(OnDevice)
+
+    monkeypatch.setattr(TorchTarget, "tensor", on_device)
+    report = examine("torch:sophia_ref.ports.torch.Sophia")
+    assert not report.failed, report.text()
+    assert len(report.passed) > 300
+    assert len(seen) > len(report.passed)
 
 
 def test_a_class_that_was_imported_is_known_to_be_of_torch(port):

@@ -13,7 +13,7 @@ if os.environ.get("SOPHIA_REF_PORTS") == "required":
 os.environ["TRITON_INTERPRET"] = "1"  # before the kernels' module is imported
 
 PATHS = {"single": {"foreach": False}, "foreach": {"foreach": True}}
-PATHS |= dict.fromkeys(("fused", "kernels"), {"fused": True})
+PATHS |= {name: {"fused": True} for name in ("fused", "kernels")}
 SHAPES = [(5, 3), (7,), (2, 3, 4), (1,)]
 
 
