@@ -56,10 +56,11 @@ def runner(obj: Any, names: Mapping[str, str], device: str = "cpu") -> Callable[
         door = "update_hessian"
     else:
         door = "hessian" if "hessian" in takes else ""
-    return TorchTarget(obj, doors, door, "bs" in takes, inspect.getmodule(cls), _there(device))
+    return TorchTarget(obj, doors, door, "bs" in takes, inspect.getmodule(cls), device_named(device))
 
 
-def _there(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of this name, once it is known to compute. Raises TargetError, in one line, where it is not there."""
     try:
         device = torch.device(name)
     except RuntimeError:
