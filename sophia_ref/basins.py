@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.autodiff.dispatch import is_array
 from sophia_ref.guard import take_step
-from sophia_ref.optimizers.base import Optimizer, integer, is_array
+from sophia_ref.optimizers.base import Optimizer, integer
 from sophia_ref.oracle import Oracle
 
 Array = Any

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.optimizers.base import Optimizer, Step, frozen, is_array
+from sophia_ref.autodiff.dispatch import is_array
+from sophia_ref.optimizers.base import Optimizer, Step, frozen
 from sophia_ref.oracle import Oracle
 
 Array = Any

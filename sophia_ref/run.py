@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.autodiff.dispatch import is_array
 from sophia_ref.checkpoint import CheckpointError, Checkpoints
 from sophia_ref.guard import default_block, take_step
-from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, is_array, number
+from sophia_ref.optimizers.base import Optimizer, Step, frozen, integer, number
 from sophia_ref.optimizers.description import same
 from sophia_ref.oracle import Oracle, as_problem
 from sophia_ref.snapshot import Snapshot, Stream, generators

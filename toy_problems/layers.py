@@ -118,12 +118,12 @@ def attention_forward(qkv: Array, heads: int) -> Any:
     p = k @ q_scaled  # S^T: (B, H, T, d) @ (B, H, d, T) -> (B, H, T, T), and in place on to P^T
     in_range = max(strip(p).max(), -strip(p).min()) < SAFE
     # In row j and column i, a key j after the query i gets the weight exp(-inf).
-    p += np.tril(np.full((time, time), -np.inf, qkv.dtype), -1)
+    p += np.tril(np.full_like(strip(p), -np.inf, shape=(time, time)), -1)
     # A shift leaves softmax as it is and keeps exp in range; S is mostly small, and to do without it saves 3%.
     if not in_range:
         p -= strip(p).max(-2, keepdims=True)
     np.exp(p, out=p)
-    p *= 1 / (np.ones((1, time), qkv.dtype) @ p)  # (B, H, 1, T); BLAS sums over keys 4 times faster than sum
+    p *= 1 / (np.ones_like(strip(p), shape=(1, time)) @ p)  # (B, H, 1, T); BLAS sums over keys 4 times faster than sum
     y = np.empty_like(qkv, shape=(batch, time, heads, depth))
     y_heads = y.transpose(0, 2, 1, 3)  # (B, H, T, d), a view: BLAS writes every head where it belongs, 20% faster
     np.matmul(p.swapaxes(-1, -2), v, out=y_heads)  # (B, H, T, T) @ (B, H, T, d) -> (B, H, T, d)
@@ -180,9 +180,9 @@ def cross_entropy_forward(z: Array, targets: Array, uniforms: Array) -> Any:
     shifted = z_rows - np.take_along_axis(plain, plain.argmax(-1)[:, None], -1)  # argmax is twice as fast as max
     e = np.exp(shifted)
     total = np.einsum("nv->n", e)  # (N,)
-    labels = targets.reshape(-1) if uniforms is None else inverse_cdf(e, uniforms.reshape(-1))  # (N,)
+    labels = targets.reshape(-1) if uniforms is None else inverse_cdf(e, np.asarray(uniforms, like=plain).reshape(-1))
     kept = targets.reshape(-1) != MASKED
-    share = (kept / np.count_nonzero(kept)).astype(z.dtype)  # (N,)
+    share = np.asarray((kept / np.count_nonzero(kept)).astype(z.dtype), like=plain)  # (N,)
     picked = np.arange(len(labels)), labels
     loss = np.vecdot(share, np.log(total) - shifted[picked])
     return loss, (e, total, share, picked, z.shape)

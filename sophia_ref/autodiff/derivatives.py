@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import Box, DerivativeLost, levels, strip
+from sophia_ref.autodiff.dispatch import Box, DerivativeLost, beside, is_array, levels, strip
 from sophia_ref.autodiff.dual import Dual, alike
 from sophia_ref.autodiff.tape import Tape, Var, keep, locked
 
@@ -41,7 +41,7 @@ def jvp(f: Function, x: Any, v: Any) -> tuple[Any, Any]:
             checked_result("jvp", f, result.value)
             return result.value, result.tangent
         checked_result("jvp", f, result)
-        return result, np.zeros(np.shape(result), float_type(result))[()]
+        return result, np.zeros_like(strip(result), float_type(result))[()]
 
     y = evaluated(f, each(dual, x, v), level)
     return each(lambda result: parts(result)[0], y), each(lambda result: parts(result)[1], y)
@@ -76,13 +76,13 @@ def _vjp(caller: str, f: Function, x: Any) -> tuple[Any, Callable[[Any], Any]]:
             raise ValueError(
                 f"pullback: y_bar must have the shape of the result, {np.shape(value)}, got {np.shape(y_bar)}"
             )
-        y_bar = real("pullback", "y_bar", y_bar, float_type(value))
+        y_bar = beside(value, real("pullback", "y_bar", y_bar, float_type(value)))
         bars = tape.pull(y.index, y_bar[()]) if ours else [None] * tape.size
 
         def of(var: Var) -> Any:
             bar = bars[var.index]
             if bar is None:
-                return scalar(np.zeros(var.shape, var.dtype))
+                return scalar(np.zeros_like(strip(var.value)))
             return scalar(bar.copy() if bar.dtype == var.dtype else bar.astype(var.dtype))
 
         return each(of, variables)
@@ -162,7 +162,7 @@ def hessian(f: Function) -> Function:
         x = checked("hessian", x)
         if len(x) == 0:
             return np.zeros((0, 0), x.dtype)
-        return np.stack([_hvp("hessian", f, x, e) for e in np.eye(len(x))])
+        return np.stack([_hvp("hessian", f, x, e) for e in beside(x, np.eye(len(x)))])
 
     return matrix
 
@@ -176,7 +176,7 @@ def hessian_diag(f: Function) -> Function:
         x = checked("hessian_diag", x)
         if isinstance(x, dict):
             raise TypeError("hessian_diag: x must be one array, got a dict; Layout.pack makes one array of several")
-        basis = np.eye(x.size).reshape(x.size, *x.shape)
+        basis = beside(x, np.eye(x.size)).reshape(x.size, *x.shape)
         entries = [_hvp("hessian_diag", f, x, e)[np.unravel_index(i, x.shape)] for i, e in enumerate(basis)]
         return np.reshape(np.stack(entries), x.shape) if entries else np.zeros(x.shape, x.dtype)
 
@@ -223,7 +223,7 @@ def checked(caller: str, x: Any) -> Any:
     if type(x) is float:
         return np.float64(x)
     if type(x) is not np.ndarray and (
-        not isinstance(x, Box | np.ndarray | np.generic) or isinstance(x, np.ma.MaskedArray | np.matrix)
+        not (isinstance(x, np.generic) or is_array(x)) or isinstance(x, np.ma.MaskedArray | np.matrix)
     ):
         hints = {int: "; write 3.0 for 3", list: "; np.array(x, dtype=float) makes one"}
         raise TypeError(
@@ -248,7 +248,7 @@ def checked_direction(caller: str, x: Any, v: Any) -> Any:
 
 def real(caller: str, name: str, array: Any, dtype: Any) -> Any:
     """`array` in `dtype`, or a TypeError if it is not of real numbers."""
-    array = array if isinstance(array, Box) else np.asarray(array)
+    array = array if is_array(array) and not isinstance(array, np.ndarray) else np.asarray(array)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{caller}: {name} must be of real numbers, got {array.dtype}")
     return array if array.dtype == dtype else array.astype(dtype)
@@ -272,7 +272,7 @@ def checked_result(caller: str, f: Function, y: Any) -> None:
     """Raise TypeError unless y = f(x) is of real numbers, and boxed at most by derivatives still being taken."""
     if type(y) is np.float64:
         return  # by far the most frequent
-    if not isinstance(y, Box | np.ndarray | np.generic | float | int) or np.result_type(strip(y)).kind not in "fiub":
+    if not (isinstance(y, np.generic | float | int) or is_array(y)) or np.result_type(strip(y)).kind not in "fiub":
         got = y.dtype if hasattr(y, "dtype") else type(y).__name__
         raise TypeError(f"{caller}: {name_of(f)} must return an array of real numbers, or one number, got {got}")
     while isinstance(y, Box):

@@ -121,6 +121,19 @@ def strip(x: Any) -> Any:
     return type(x)(strip(item) for item in x) if type(x) in (list, tuple) else x
 
 
+def is_array(x: object) -> bool:
+    """Whether x is an array that speaks NumPy's protocols: an ndarray, a box, or CuPy's."""
+    return type(x) is np.ndarray or (hasattr(x, "__array_function__") and hasattr(x, "dtype"))
+
+
+def beside(x: Any, array: Any) -> Any:
+    """A NumPy array in the library that x, or what is boxed in it, is of: CuPy, say."""
+    plain = strip(x)
+    if isinstance(plain, np.ndarray) or not is_array(plain) or type(array) is not np.ndarray:
+        return array
+    return np.asarray(array, like=plain)
+
+
 def as_operand(x: Any) -> Any:
     """Arithmetic takes lists for arrays."""
     return np.asarray(x) if type(x) in (list, tuple) else x

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, levels
+from sophia_ref.autodiff.dispatch import RULES, Box, InPlaceError, astype, call, check_real, is_array, levels
 from sophia_ref.autodiff.dual import Dual
 
 IMMUTABLE = {int, float, np.float64, np.float32, slice, type(...), type(None)}  # constants that nobody can change
@@ -215,7 +215,7 @@ def output(name: str, level: int, y: Any) -> Any:
 
 
 def as_array(x: Any) -> Any:
-    return x if isinstance(x, (Box, np.ndarray, np.generic)) else np.asarray(x)
+    return x if isinstance(x, (Box, np.ndarray, np.generic)) or is_array(x) else np.asarray(x)
 
 
 def locked(x: Any) -> Any:

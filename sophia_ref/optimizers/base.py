@@ -16,6 +16,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sophia_ref.autodiff.dispatch import is_array
+
 Array = NDArray[Any]
 Schedule = Callable[[int], float]  # step t = 1, 2, ... -> learning rate
 Estimator = Callable[[Any], Array]  # oracle -> h_hat, an estimate of the Hessian's diagonal, shape (..., P)
@@ -63,11 +65,6 @@ EXPECTED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "beta2": ("a number in [0, 1)", _decay),
 }
 _PER_COORDINATE = ("lr", "weight_decay", "gamma")
-
-
-def is_array(x: object) -> bool:
-    """Whether x is an array that speaks NumPy's protocols: an ndarray, or CuPy's."""
-    return type(x) is np.ndarray or (hasattr(x, "__array_function__") and hasattr(x, "dtype"))
 
 
 def frozen(x: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import RULES, call, strip
+from sophia_ref.autodiff.dispatch import RULES, beside, call, strip
 from sophia_ref.autodiff.rules.kinds import Array, composite, general, multilinear, unbroadcast
 from sophia_ref.autodiff.rules.structure import boxed_or_plain
 
@@ -156,7 +156,7 @@ def logabsdet(a: Array) -> Array:
 
 def lower_half(x: Array) -> Array:
     """Phi of Murray 2016: the lower triangle with its diagonal halved."""
-    return np.tril(x) * np.where(np.eye(x.shape[-1], dtype=bool), 0.5, 1.0).astype(x.dtype)
+    return np.tril(x) * np.where(beside(x, np.eye(x.shape[-1], dtype=bool)), 0.5, 1.0).astype(x.dtype)
 
 
 def cholesky_tangent(tangents: Any, L: Array, s: Array) -> Array:
@@ -181,7 +181,7 @@ def over_gaps(P: Array, w: Array) -> Array:
     """F * P with F_ij = 1 / (w_j - w_i) and F_ii = 0. For equal eigenvalues 0 / 0 is 0, and anything else NaN."""
     gap = w[..., None, :] - w[..., :, None]
     zero = gap == 0
-    undefined = zero & (strip(P) != 0) & ~np.eye(w.shape[-1], dtype=bool)
+    undefined = zero & (strip(P) != 0) & ~beside(w, np.eye(w.shape[-1], dtype=bool))
     return np.where(undefined, np.nan, np.where(zero, 0.0, P / np.where(zero, 1.0, gap)))
 
 
@@ -196,7 +196,7 @@ def eigh_cotangent(i: int, g: Array, y: Array, s: Array, UPLO: Any) -> Array:
     """S_bar = V (diag(w_bar) + F * (V^T V_bar)) V^T."""
     w, V = y[..., 0, :], y[..., 1:, :]
     w_bar, V_bar = g[..., 0, :], g[..., 1:, :]
-    diagonal = np.eye(w.shape[-1], dtype=w.dtype) * w_bar[..., None, :]
+    diagonal = beside(w, np.eye(w.shape[-1], dtype=w.dtype)) * w_bar[..., None, :]
     return V @ (diagonal + over_gaps(t(V) @ V_bar, w)) @ t(V)
 
 
@@ -242,7 +242,7 @@ def _(a: Array, b: Array) -> Array:
 @composite(np.linalg.slogdet)
 def _(a: Array) -> Any:
     plain = np.linalg.slogdet(strip(a))
-    return type(plain)(plain[0], call(logabsdet, a))
+    return SlogdetResult(plain[0], call(logabsdet, a))
 
 
 @composite(np.linalg.cholesky)
@@ -252,6 +252,7 @@ def _(a: Array, *, upper: bool = False) -> Array:
 
 
 EighResult: Any = type(np.linalg.eigh(np.eye(1)))
+SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
 @composite(np.linalg.eigh)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.autodiff.dispatch import COMPOSITES, RULES, Box, astype, call, getitem, strip
+from sophia_ref.autodiff.dispatch import COMPOSITES, RULES, Box, astype, beside, call, getitem, is_array, strip
 from sophia_ref.autodiff.dual import buffer_like
 from sophia_ref.autodiff.rules.kinds import Array, composite, general, linear, unbroadcast
 
@@ -15,10 +15,14 @@ from sophia_ref.autodiff.rules.kinds import Array, composite, general, linear, u
 
 def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with g added at [index], the transpose of x[index]. An entry indexed twice gets both."""
-    y = np.zeros(shape, g.dtype)
+    y = beside(g, np.zeros(shape, g.dtype))
     for part in index if type(index) is tuple else (index,):
         if is_integers(part):
-            np.add.at(y, index, g)
+            if type(y) is np.ndarray or is_array(index):
+                np.add.at(y, index, g)
+            else:  # CuPy's add.at takes one array of positions
+                at = beside(g, np.arange(y.size).reshape(shape))[index]
+                np.add.at(y.reshape(-1), at.reshape(-1), g.reshape(-1))
             return y
     y[index] = g
     return y
@@ -26,7 +30,7 @@ def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
 
 def is_integers(part: Any) -> bool:
     """Whether this part of an index lists positions, of which one may come twice."""
-    return type(part) is list or (isinstance(part, np.ndarray) and part.dtype != bool)
+    return type(part) is list or (is_array(part) and part.dtype != bool)
 
 
 def from_source(g: Array, x: Array, source: Any) -> Array:
@@ -119,7 +123,9 @@ def concatenated(axis: int, *arrays: Array) -> Array:
 
 
 def concatenated_tangent(tangents: Any, y: Array, axis: int, *arrays: Array) -> Array:
-    parts = [np.zeros(a.shape, y.dtype) if d is None else d for d, a in zip(tangents[1:], arrays, strict=True)]
+    parts = [
+        beside(y, np.zeros(a.shape, y.dtype)) if d is None else d for d, a in zip(tangents[1:], arrays, strict=True)
+    ]
     return np.concatenate(parts, axis)
 
 
@@ -134,7 +140,7 @@ RULES[concatenated] = general(concatenated_tangent, concatenated_cotangent)
 
 
 def boxed_or_plain(x: Any) -> Array:
-    return x if isinstance(x, Box) else np.asarray(x)
+    return x if is_array(x) and not isinstance(x, np.ndarray) else np.asarray(x)
 
 
 @composite(np.concatenate)
