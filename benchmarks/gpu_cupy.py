@@ -71,7 +71,7 @@ def cupy_device() -> SimpleNamespace:
 
 
 def off(device: Any, got: Any, expected: Any) -> float:
-    """The largest difference, in units of the largest entry; infinite for another shape or dtype, and where NaN stands in one alone."""
+    """The largest difference, in units of the largest entry; infinite for another shape or dtype, or a lone NaN."""
     got, expected = np.asarray(device.back(got)), np.asarray(expected)
     if (got.shape, got.dtype) != (expected.shape, expected.dtype):
         return float("inf")

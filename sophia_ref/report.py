@@ -41,6 +41,12 @@ def text_table(header: Row, rows: Sequence[Row]) -> str:
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The same in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
 def html_table(header: Row, rows: Sequence[Row]) -> str:
     """The same as HTML, in a box that scrolls sideways on a narrow screen."""
     head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in header)

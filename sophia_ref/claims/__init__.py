@@ -17,7 +17,7 @@ How it hangs together:
                     other seeds. So a Plan knows how many runs it takes before the first
     conduct.py      plan, run, measure, draw     page.py      the page, from the numbers alone
     quadratic.py    quadratics in which everything can be turned, for claims 6 and 17
-    pictures.py     what the figures share
+    pictures.py     what the figures share           gpu.py       claim 1 at a larger scale, where a GPU trained it
 
 Why so. A verdict on an optimizer is worth what its tuning is worth: so budgets are equal, and the best of n trials is
 shown for every n. A short run alone predetermines it: so there are three lengths, each tuned anew and decayed in full.

@@ -12,7 +12,7 @@ from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import bootstrap, difference, mean_over_seeds, speedup
 from sophia_ref.claims.trials import expected_best
-from sophia_ref.claims.tuning import Budget, Need, shown, text_arm
+from sophia_ref.claims.tuning import Arm, Budget, Need, shown, text_arm
 
 SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", "Lion", "Signum", *SOPHIAS)
@@ -30,16 +30,19 @@ def needs(budget: Budget) -> list[Need]:
 
 
 def measure(table: Table, budget: Budget) -> Numbers:
-    runs = {
-        (arm.method, arm.steps): [table[spec] for spec in shown(table, arm, budget.seeds)] for arm, _ in needs(budget)
-    }
+    return compared(table, [arm for arm, _ in needs(budget)], budget.lengths, budget.seeds)
+
+
+def compared(table: Table, arms: Sequence[Arm], lengths: Sequence[int], seeds: Sequence[int]) -> Numbers:
+    """The numbers, from the runs of the arms: AdamW's of adamw_lengths(lengths), the other methods' of lengths."""
+    named = {(arm.method, arm.steps): arm for arm in arms}
+    runs = {key: [table[spec] for spec in shown(table, arm, seeds)] for key, arm in named.items()}
     losses = {key: np.array([run.loss for run in found]) for key, found in runs.items()}  # (seeds,) each
     seconds = {key: float(np.mean([run.seconds for run in found])) for key, found in runs.items()}
-    arms = {(arm.method, arm.steps): arm for arm, _ in needs(budget)}
-    adamw = np.stack([losses["AdamW", steps] for steps in adamw_lengths(budget.lengths)], axis=1)  # (seeds, lengths)
+    adamw = np.stack([losses["AdamW", steps] for steps in adamw_lengths(lengths)], axis=1)  # (seeds, lengths)
     judged = []
-    for method in METHODS[1:]:
-        for steps in budget.lengths:
+    for method in list(dict.fromkeys(arm.method for arm in arms))[1:]:
+        for steps in lengths:
             own = losses[method, steps]
             judged.append(
                 {
@@ -47,24 +50,28 @@ def measure(table: Table, budget: Budget) -> Numbers:
                     "steps": steps,
                     "against_double": difference(own, losses["AdamW", 2 * steps]),
                     "against_same": difference(own, losses["AdamW", steps]),
-                    "speedup": speedup(own, steps, adamw_lengths(budget.lengths), adamw),
+                    "speedup": speedup(own, steps, adamw_lengths(lengths), adamw),
                     "time": seconds[method, steps] / seconds["AdamW", 2 * steps],
                     "cost": runs[method, steps][0].cost / runs["AdamW", 2 * steps][0].cost,
                 }
             )
-    trials = {f"{method} {steps}": expected_best(arm.scores(table)) for (method, steps), arm in arms.items()}
+    trials = {f"{method} {steps}": expected_best(arm.scores(table)) for (method, steps), arm in named.items()}
     return plain(
         {
-            "lengths": budget.lengths,
+            "lengths": lengths,
             "losses": [
                 {"method": method, "steps": steps, "loss": bootstrap([found], mean_over_seeds),
-                 "settings": dict(arms[method, steps].best(table))}
+                 "settings": dict(named[method, steps].best(table))}
                 for (method, steps), found in losses.items()
             ],
             "judged": judged,
             "best_of": trials,
         }
     )  # fmt: skip
+
+
+def methods_of(numbers: Numbers) -> list[str]:
+    return list(dict.fromkeys(row["method"] for row in numbers["losses"]))
 
 
 def verdict(numbers: Numbers) -> Verdict:
@@ -92,7 +99,7 @@ def headline(numbers: Numbers) -> str:
 def tables(numbers: Numbers) -> list[TableOf]:
     loss = {(row["method"], row["steps"]): spread(row["loss"]) for row in numbers["losses"]}
     columns = sorted({steps for _, steps in loss})
-    first = [[label(method), *(loss.get((method, steps), "") for steps in columns)] for method in METHODS]
+    first = [[label(method), *(loss.get((method, steps), "") for steps in columns)] for method in methods_of(numbers)]
     judged = {(row["method"], row["steps"]): row for row in numbers["judged"]}
     rows = [
         [
@@ -119,7 +126,7 @@ def draw(numbers: Numbers, dark: bool) -> Any:
 
     fig = figure(10.5, 3.8, dark)
     left, right = fig.subplots(1, 2)
-    for method in METHODS:
+    for method in methods_of(numbers):
         rows = [row for row in numbers["losses"] if row["method"] == method]
         whiskers(left, [row["steps"] for row in rows], [row["loss"] for row in rows], **look_of(method))
     grid(left)
@@ -127,12 +134,12 @@ def draw(numbers: Numbers, dark: bool) -> Any:
     log_ticks(left, sorted({row["steps"] for row in numbers["losses"]}))
     label_ends(left)
     last = numbers["lengths"][-1]
-    for method in METHODS:
+    for method in methods_of(numbers):
         best = numbers["best_of"][f"{method} {last}"]
         known = [(n, x) for n, x in enumerate(best, 1) if x is not None]
         right.plot(*zip(*known, strict=True), **{**look_of(method), "markersize": 4}) if known else None
     scheme = grid(right)
-    middle = [x for method in METHODS for x in numbers["best_of"][f"{method} {last}"][1:] if x is not None]
+    middle = [x for method in methods_of(numbers) for x in numbers["best_of"][f"{method} {last}"][1:] if x is not None]
     if middle:
         low, high = min(middle), max(middle)
         right.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))

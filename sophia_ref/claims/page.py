@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
+from sophia_ref.claims import gpu
 from sophia_ref.claims.claim import OUTCOMES, Claim, Numbers
+from sophia_ref.report import markdown_table
 
 Found = Sequence[tuple[Claim, Numbers, dict[str, Any]]]
 
@@ -26,7 +28,7 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
         _how(budgets, summary),
         "## Verdicts",
         _count(list(verdicts.values())),
-        _table(
+        markdown_table(
             ("", "claim", "verdict", "ours", "the paper's", "independent"),
             [
                 (str(claim.number), f"[{claim.title}](#{claim.number}-{_anchor(claim.title)})",
@@ -37,6 +39,7 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
     ]  # fmt: skip
     for claim, numbers, entry in found:
         parts += section(claim, numbers, folder.name, bool(entry.get("trials")))
+    parts.append(gpu.section(folder))
     machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
     parts.append(f"Page written by sophia-ref {sr.__version__} on {machine}.")
     return "\n\n".join(parts) + "\n"
@@ -56,7 +59,7 @@ def section(claim: Claim, numbers: Numbers, folder: str, tuned: bool) -> list[st
         claim.caption,
     ]
     for title, header, rows in claim.tables(numbers):
-        table = _table(header, rows)
+        table = markdown_table(header, rows)
         if len(rows) > LONG:
             table = f"<details><summary>{title}</summary>\n\n{table}\n\n</details>"
         else:
@@ -100,11 +103,6 @@ def _how(budgets: list[str], summary: str) -> str:
 def _count(verdicts: list[Any]) -> str:
     counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in OUTCOMES}
     return "; ".join(f"{outcome}: {n}" for outcome, n in counts.items()) + "."
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _anchor(title: str) -> str:
