@@ -12,6 +12,8 @@
 # make vectors    the conformance vectors, from their recipes; what was published stays
 # make lint       ruff and mypy
 # make bench      times beside PyTorch, JAX and autograd, in .venv-bench
+# make gpu        on a machine with a GPU: the vectors and the times there, PyTorch's and CuPy's, in .venv-gpu
+# make gpu-claims TEXT=FILE  the claims at 3 and 30 million parameters, on a GPU, for hours; goes on where it was stopped
 # make clean      back to what git holds
 #
 # The first call makes .venv; it is made anew when pyproject.toml changes.
@@ -20,7 +22,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-distributed test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench clean
+.PHONY: demo test test-web test-ports test-distributed test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench gpu gpu-claims clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -90,8 +92,15 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python benchmarks/bench_basins.py
 	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
 
+gpu: .venv-gpu/ready
+	.venv-gpu/bin/python benchmarks/gpu_step.py --picture out/gpu_step.png
+	.venv-gpu/bin/python benchmarks/gpu_cupy.py
+
+gpu-claims: .venv-gpu/ready
+	.venv-gpu/bin/python benchmarks/gpu_claims.py $(if $(TEXT),--text $(TEXT))
+
 clean:
-	rm -rf .venv .venv-bench .venv-ports .venv-ports-kozistr3 out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-bench .venv-gpu .venv-ports .venv-ports-kozistr3 out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell command -v uv 2>/dev/null),)
@@ -138,6 +147,13 @@ endif
 	@rm -rf $(@D)
 	@$(make_venv)
 	@$(install) -e '.[bench]'
+	@touch $@
+
+.venv-gpu/ready: pyproject.toml
+	@echo "Setting up .venv-gpu with PyTorch and CuPy for CUDA."
+	@rm -rf $(@D)
+	@$(make_venv)
+	@$(install) -e '.[gpu]'
 	@touch $@
 
 .venv-ports/ready: pyproject.toml
