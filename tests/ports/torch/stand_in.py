@@ -2,8 +2,10 @@
 
 from typing import Any
 
-import torch
-from torch.utils._pytree import tree_leaves
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed here; `make test-ports` installs it")
+tree_leaves = torch.utils._pytree.tree_leaves
 
 
 class OnDevice(torch.Tensor):
