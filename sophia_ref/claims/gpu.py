@@ -21,7 +21,7 @@ Entry = Mapping[str, Any]
 TITLE = "## At a larger scale, on a GPU"
 NONE = (
     "No run at a larger scale has been made, as no GPU was to be had; on one, `python benchmarks/gpu_claims.py --text "
-    "FILE` makes it, for models of 3 and 30 million parameters, and puts it here."
+    "FILE --output FOLDER` makes it, for models of 3 and 30 million parameters, and puts it on the page of the folder."
 )
 
 

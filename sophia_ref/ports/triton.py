@@ -32,7 +32,7 @@ from sophia_ref.ports.torch import GNB, Hutchinson
 __all__ = ["GNB", "Hutchinson", "Sophia", "renew_triton", "update_triton"]
 
 BLOCK = 1024  # numbers that a program takes at a time
-CHUNK = 8 * BLOCK  # numbers that it takes in all: a table of 15,000 chunks for GPT-2 small, 60 kB
+CHUNK = 8 * BLOCK  # numbers that it takes in all: a table of 15,000 chunks for GPT-2 small, 30 kB
 KINDS = {torch.float32: tl.float32, torch.float64: tl.float64}
 
 
@@ -208,7 +208,7 @@ def renew_triton(
 
 
 class Table(NamedTuple):
-    owners: Tensor  # int32 (chunks,)
+    owners: Tensor  # int16, for more than 32,768 tensors int32, (chunks,)
     tensors: Tensor  # int64 (2 + arrays, n)
 
 
@@ -217,7 +217,8 @@ def _owners(sizes: tuple[int, ...], where: torch.device) -> tuple[Tensor, tuple[
     """Whose each chunk is, and the number of the first chunk of each tensor."""
     chunks = [-(-size // CHUNK) for size in sizes]
     firsts = accumulate(chunks[:-1], initial=0)
-    owners = torch.repeat_interleave(torch.arange(len(sizes), dtype=torch.int32), torch.tensor(chunks))
+    kind = torch.int16 if len(sizes) <= 2**15 else torch.int32
+    owners = torch.repeat_interleave(torch.arange(len(sizes), dtype=kind), torch.tensor(chunks))
     return owners.to(where), tuple(firsts)
 
 

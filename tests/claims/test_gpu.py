@@ -11,7 +11,10 @@ def test_without_a_run_the_page_says_which_command_makes_one(tmp_path):
     (tmp_path / "claims").mkdir()
     page = render(tmp_path / "claims").read_text()
     assert gpu.TITLE in page
-    assert "as no GPU was to be had; on one, `python benchmarks/gpu_claims.py --text FILE` makes it" in page
+    assert (
+        "as no GPU was to be had; on one, `python benchmarks/gpu_claims.py --text FILE --output FOLDER` makes it"
+        in page
+    )
 
 
 @pytest.mark.parametrize("content", ["", "[1]", "{}", '{"machine": "x"}'])

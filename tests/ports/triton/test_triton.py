@@ -244,7 +244,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from sophia_ref.ports.triton import BLOCK, CHUNK, renewal_kernel, sophia_kernel
 
-known = {"owners_at": "*i32", "tensors_at": "*i64", "n": "i32"} | dict.fromkeys(("rate_at", "count_at"), "*fp64")
+known = {"owners_at": "*i16", "tensors_at": "*i64", "n": "i32"} | dict.fromkeys(("rate_at", "count_at"), "*fp64")
 for kernel, more in [
     (sophia_kernel, {}),
     (renewal_kernel, {"FACTORS": 1, "SQUARE": True}),
