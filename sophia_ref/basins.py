@@ -12,8 +12,9 @@ What has not retired when the steps are over ends at the critical point within r
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from threading import Lock
@@ -25,6 +26,7 @@ from sophia_ref.autodiff.dispatch import is_array
 from sophia_ref.guard import take_step
 from sophia_ref.optimizers.base import Optimizer, integer
 from sophia_ref.oracle import Oracle
+from sophia_ref.serial import Serial
 
 Array = Any
 SETTLED, FURTHEST = 10, 100
@@ -119,7 +121,7 @@ def basins(
     count = -(-len(starts) // PART)
     seeds = np.random.SeedSequence(seed).spawn(count)
     end, taken = np.empty(len(starts), int), np.empty(len(starts), int)
-    with _bar(len(starts), progress) as say, ThreadPoolExecutor(_cores()) as pool:
+    with _bar(len(starts), progress) as say, _threads() as pool:
         try:
             # every count-th start belongs to one part, so that all take about as long
             futures = [
@@ -208,8 +210,12 @@ def _finder(landscape: Any) -> Callable[[Array, Array], tuple[Array, Array]]:
     return place_of
 
 
+def _threads() -> Executor:
+    """A thread for each core that this process may use; a browser's Python has one thread."""
+    return Serial() if sys.platform == "emscripten" else ThreadPoolExecutor(_cores())
+
+
 def _cores() -> int:
-    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -6,12 +6,15 @@ shown. What differs is then the method, not the effort spent on it. Work goes to
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, NamedTuple
+
+from sophia_ref.serial import Serial
 
 Space = Mapping[str, tuple[float, float]]  # hyperparameter -> lowest and highest value
 Settings = dict[str, float]
@@ -101,7 +104,13 @@ def run_all(
 
 @contextmanager
 def processes(workers: int | None = None) -> Iterator[Executor]:
-    """A pool of processes with one BLAS thread each, one a core by default. Ctrl-C ends it at once."""
+    """A pool of processes with one BLAS thread each, one a core by default. Ctrl-C ends it at once.
+
+    In a browser, which has no processes, work is done in turn.
+    """
+    if sys.platform == "emscripten":
+        yield Serial()
+        return
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))  # inherited by processes that are spawned below

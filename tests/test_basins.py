@@ -142,6 +142,19 @@ def test_parts_on_several_threads_are_the_whole(monkeypatch):
         assert one.cost == many.cost
 
 
+def test_a_browser_which_has_one_thread_finds_the_same(monkeypatch):
+    def no_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("sophia_ref.basins.PART", 10)
+    on_threads = basins(HIMMELBLAU, SOPHIA, (13, 7), steps=60)
+    monkeypatch.setattr("sys.platform", "emscripten")
+    monkeypatch.setattr("threading.Thread.start", no_thread)
+    in_turn = basins(HIMMELBLAU, SOPHIA, (13, 7), steps=60)
+    np.testing.assert_array_equal(in_turn.end, on_threads.end)
+    np.testing.assert_array_equal(in_turn.steps, on_threads.steps)
+
+
 def test_an_error_in_a_part_ends_them_all(monkeypatch):
     begun = []
 

@@ -98,6 +98,20 @@ def test_processes_run_one_blas_thread_each_and_leave_the_environment_alone(monk
     assert os.environ["OPENBLAS_NUM_THREADS"] == "7"
 
 
+def no_thread(self):
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_browser_which_has_no_processes_does_the_work_in_turn(monkeypatch):
+    monkeypatch.setattr("sys.platform", "emscripten")
+    monkeypatch.setattr("threading.Thread.start", no_thread)
+    with processes(4) as pool:
+        assert pool.submit(blas_threads).result()[1] == os.getpid()
+        assert run_all(slow_then_fast, [(i,) for i in range(6)], pool) == [0, 1, 4, 9, 16, 25]
+        with pytest.raises(ZeroDivisionError):
+            run_all(divmod, [(1, 1), (1, 0), (1, 1)], pool)
+
+
 def test_an_interrupt_ends_the_processes_at_once():
     def interrupted():
         with processes(1) as pool:

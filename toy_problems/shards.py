@@ -6,6 +6,7 @@ though not to the last bit that of one shard. BLAS should have one thread (OPENB
 starts), or each shard waits for the others' products.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -38,7 +39,9 @@ def in_shards(loss: Callable[..., Array], theta: Array, shards: Sequence[tuple[A
 
 def together(call: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """[call(item) for item in items]. The first is called on this thread, the others on one each, under NumPy's error
-    settings of this one (np.errstate)."""
+    settings of this one (np.errstate). In a browser, which has one thread, they are called in turn."""
+    if sys.platform == "emscripten":
+        return [call(item) for item in items]
     first, *others = items
     waiting = [_pool(len(others)).submit(copy_context().run, call, item) for item in others]
     return [call(first), *(future.result() for future in waiting)]

@@ -82,6 +82,14 @@ def test_shards_work_at_the_same_time():
     )
 
 
+def test_a_browser_which_has_one_thread_computes_the_same_bits(monkeypatch):
+    theta, _, batch = problem()
+    on_threads = sr.grad(lambda theta: TINY.loss(theta, batch, 4))(theta)
+    monkeypatch.setattr("sys.platform", "emscripten")
+    monkeypatch.setattr("toy_problems.shards._pool", None)
+    np.testing.assert_array_equal(sr.grad(lambda theta: TINY.loss(theta, batch, 4))(theta), on_threads)
+
+
 def test_error_settings_and_errors_pass_to_and_from_the_threads():
     def call(x):
         if x > 3:
