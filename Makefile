@@ -6,6 +6,9 @@
 # make annotated  the sources as pages of prose beside code, in out/annotated; SITE=../index.html links back to a site around
 # make docs       the site, into out/site
 # make test-docs  the site, every link of it, and its pages in Chromium, which must be installed
+# make lite       the course in a browser without a server, into out/lite; RUNTIME=FOLDER takes compiled libraries from
+#                 there, not from a CDN. Needs npm
+# make test-lite  that site, in Node and in Chromium, which must be installed
 # make test-ports the ports, and the dialects beside optax, PyTorch and what PyPI has of Sophia, in .venv-ports and
 #                 .venv-ports-kozistr3
 # make test-distributed  the ports on several processes and devices: DistributedDataParallel, FSDP2, jax.sharding; in .venv-ports
@@ -22,7 +25,7 @@
 PYTHON ?= python3
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-web test-ports test-distributed test-notebooks annotated docs test-docs vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench gpu gpu-claims clean
+.PHONY: demo test test-web test-ports test-distributed test-notebooks annotated docs test-docs lite test-lite vectors notebooks notebooks/all docs/explorer.png docs/dialects.md docs/glossary.md docs/certificates.md lint bench gpu gpu-claims clean
 
 demo: .venv/runtime
 	.venv/bin/sophia-ref demo
@@ -50,6 +53,13 @@ docs: .venv/docs
 
 test-docs: .venv/docs .venv/web docs
 	.venv/bin/python -m pytest -n 0 tests/site
+
+lite: .venv/lite
+	.venv/bin/python lite/build.py $(if $(RUNTIME),--runtime $(RUNTIME))
+
+test-lite: .venv/lite .venv/web out/pyodide/ready lite
+	.venv/bin/python lite/build.py --runtime out/pyodide --output out/lite-offline
+	.venv/bin/python -m pytest -n 0 tests/lite
 
 # Where a library is missing the tests fail: elsewhere they are skipped.
 test-ports: .venv-ports/ready .venv-ports-kozistr3/ready
@@ -100,7 +110,7 @@ gpu-claims: .venv-gpu/ready
 	.venv-gpu/bin/python benchmarks/gpu_claims.py $(if $(TEXT),--text $(TEXT))
 
 clean:
-	rm -rf .venv .venv-bench .venv-gpu .venv-ports .venv-ports-kozistr3 out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-bench .venv-gpu .venv-ports .venv-ports-kozistr3 lite/node_modules out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq ($(shell command -v uv 2>/dev/null),)
@@ -140,6 +150,18 @@ endif
 .venv/docs: .venv/test
 	@echo "Adding Sphinx to .venv."
 	@$(install) -e '.[docs]'
+	@touch $@
+
+.venv/lite: .venv/test lite/package-lock.json
+	@command -v npm >/dev/null || { echo "make lite: npm is not on the PATH; on Debian, apt-get install npm" >&2; exit 1; }
+	@echo "Adding JupyterLite to .venv, and Pyodide to lite/node_modules."
+	@$(install) -e '.[lite]'
+	@npm ci --prefix lite --silent --no-audit --no-fund
+	@touch $@
+
+out/pyodide/ready: .venv/lite lite/runtime.py
+	@echo "Getting the compiled wheels of Pyodide, 106 MB."
+	@.venv/bin/python lite/runtime.py $(@D)
 	@touch $@
 
 .venv-bench/ready: pyproject.toml

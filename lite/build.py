@@ -65,9 +65,11 @@ def main() -> None:
         contents(Path(folder) / "files")
         libraries(Path(folder), args.runtime)
         settings(Path(folder))
-        shutil.rmtree(args.output, ignore_errors=True)
-        options = ["--no-sourcemaps", "--no-unused-shared-packages", "--output-dir", args.output.resolve()]
+        site = Path(folder) / "site"
+        options = ["--no-sourcemaps", "--no-unused-shared-packages", "--output-dir", site]
         command(sys.executable, "-m", "jupyterlite_core", "build", "--lite-dir", folder, *options)
+        shutil.rmtree(args.output, ignore_errors=True)
+        shutil.copytree(site, args.output)
     print(f"{args.output}/index.html; to open it: python3 -m http.server -d {args.output}")
 
 

@@ -14,11 +14,11 @@ os.environ["MPLBACKEND"] = "Agg"
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
-ASKED_FOR = [Path(__file__).parent / name for name in ("web", "notebooks", "site")]
+ASKED_FOR = [Path(__file__).parent / name for name in ("web", "notebooks", "site", "lite")]
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Tests in a browser, of notebooks and of the site are there for those who ask: `make test-web` and its like."""
+    """Tests in a browser, of notebooks and of the sites are there for those who ask: `make test-web` and its like."""
     given = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     asked = any(path.resolve().is_relative_to(collection_path) for path in given)
     return True if collection_path in ASKED_FOR and not asked else None
