@@ -1,13 +1,17 @@
-// node run.mjs SITE SCRIPT: run a file of Python with the Python of a site, in the folder of its notebooks.
+// node run.mjs SITE SCRIPT ARGUMENTS: a file of Python in the Python of a site, in the folder of its notebooks.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 
-const [site, script] = process.argv.slice(2).map((name) => resolve(name));
-const { loadPyodide } = await import(`${site}/static/pyodide/pyodide.mjs`);
+const [, , site, script, ...words] = process.argv;
+const folder = `${resolve(site)}/static/pyodide/`;
 const settings = JSON.parse(readFileSync(`${site}/jupyter-lite.json`))["jupyter-config-data"].litePluginSettings;
-const options = settings["@jupyterlite/pyodide-kernel-extension:kernel"].loadPyodideOptions;
-const python = await loadPyodide({ env: { ...process.env, HOME: "/home/pyodide" }, indexURL: `${site}/static/pyodide/`, ...options });
+const { loadPyodideOptions } = settings["@jupyterlite/pyodide-kernel-extension:kernel"];
+const env = { HOME: "/home/pyodide", MPLBACKEND: "agg", SOPHIA_REF_STATIC: "1" };
+const { loadPyodide } = await import(`${folder}pyodide.mjs`);
+const python = await loadPyodide({ indexURL: folder, env, args: [script, ...words], ...loadPyodideOptions });
 python.FS.mkdirTree("/drive");
-python.FS.mount(python.FS.filesystems.NODEFS, { root: `${site}/files` }, "/drive");
+python.FS.mount(python.FS.filesystems.NODEFS, { root: `${resolve(site)}/files` }, "/drive");
 python.FS.chdir("/drive/notebooks");
-await python.runPythonAsync(readFileSync(script, "utf-8"));
+const code = readFileSync(script, "utf-8");
+await python.loadPackagesFromImports(code, { messageCallback() {} }); // as the kernel does for a cell
+await python.runPythonAsync(code);
