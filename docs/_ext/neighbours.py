@@ -15,7 +15,8 @@ def lite(app: Any) -> Path:
     return Path(app.srcdir) / "out" / "lite"
 
 
-def tell(app: Any) -> None:
+def tell(app: Any, config: Any) -> None:
+    """Before Sphinx compares the tags with those of its last build, and so knows which pages to write anew."""
     if (lite(app) / "index.html").exists():
         app.tags.add("lite")
 
@@ -33,6 +34,6 @@ def add(app: Any, error: Exception | None) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    app.connect("builder-inited", tell)
+    app.connect("config-inited", tell)
     app.connect("build-finished", add)
     return {"parallel_read_safe": True}

@@ -108,7 +108,7 @@ def test_what_is_built_beside_the_site_is_in_it_and_linked(pages):
     links = {to[0] for page in pages for link in pages[page].links if (to := parts(page, link))}
     assert "annotated/index.html" in links
     built = (ROOT / "out" / "lite" / "index.html").exists()
-    assert (SITE / "lite" / "index.html").exists() == built == ("lite/index.html" in links)
+    assert (SITE / "lite" / "index.html").exists() == built == ("lite/lab/index.html" in links)
 
 
 @pytest.mark.parametrize("name", NEIGHBOURS)
