@@ -40,44 +40,46 @@ OF_PYPI = ("comm", "ipywidgets", "jupyterlab-widgets")  # not among Pyodide's: t
 # Loaded with Python itself: what the kernel needs, and ipywidgets, which only lesson.py imports, where no one looks.
 AT_START = ["micropip", "piplite", "ipykernel", "pyodide-kernel", "comm", "ipython", "jedi", "ipywidgets"]
 
-# Put under the title of a notebook, by its number.
+# Put under the title of a notebook, by its number: what is different in a browser, or cannot be done there.
+TRAINS = "In a browser the training below takes minutes, several times as long as on the same computer outside of it."
 NOTES = {
-    "00": "You run this in your browser. The first cell loads Python's libraries, once, which takes a while. What you "
-    "change is kept in this browser alone. Whatever trains or draws a lot takes several times as long as on a computer "
-    "of its own; threads and processes there are none, so that work is done in turn.",
+    "00": "You run this in your browser. The first cell loads Python's libraries, which takes a while, once. What you "
+    "change is kept in this browser alone. A computation takes several times as long as on the same computer outside "
+    "of it, and what would share work among threads or processes does it in turn.",
+    "09": TRAINS,
+    "10": TRAINS,
+    "13": "Every cell below runs in a browser; PyTorch and JAX do not. To certify an implementation in one of them, "
+    "install sophia-ref on a computer.",
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--runtime", type=Path, metavar="FOLDER", help="compiled wheels of Pyodide, in place of its CDN"
-    )
+    parser.add_argument("--runtime", type=Path, metavar="FOLDER", help="where compiled wheels are, in place of the CDN")
     parser.add_argument("--output", type=Path, metavar="FOLDER", default=ROOT / "out" / "lite")
     args = parser.parse_args()
     if args.runtime and not args.runtime.is_dir():
         parser.error(f"--runtime: {args.runtime} is no folder; expected one with wheels of Pyodide")
     if args.output.exists() and not (args.output / "jupyter-lite.json").exists():
-        parser.error(
-            f"--output: {args.output} is there and no JupyterLite site; expected a folder that may be replaced"
-        )
+        parser.error(f"--output: {args.output} is there and is no JupyterLite site; expected one, or nothing")
     with TemporaryDirectory() as folder:
         contents(Path(folder) / "files")
         libraries(Path(folder), args.runtime)
         settings(Path(folder))
         site = Path(folder) / "site"
         options = ["--no-sourcemaps", "--no-unused-shared-packages", "--output-dir", site]
-        command(sys.executable, "-m", "jupyterlite_core", "build", "--lite-dir", folder, *options)
+        python(folder, "jupyterlite_core", "build", *options)
         shutil.rmtree(args.output, ignore_errors=True)
         shutil.copytree(site, args.output)
     print(f"{args.output}/index.html; to open it: python3 -m http.server -d {args.output}")
 
 
-def command(*words: object) -> None:
-    """Run a program, whose output is of interest only if it fails."""
-    done = subprocess.run([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+def python(folder: Path, module: str, *words: object) -> None:
+    """Run a module of Python in a folder. What it prints is of interest only if it fails."""
+    command = [sys.executable, "-m", module, *map(str, words)]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{done.stdout}\n{' '.join(map(str, words))}: failed with {done.returncode}")
+        sys.exit(f"{done.stdout}\n{' '.join(command)}: failed with {done.returncode}")
 
 
 # What a reader sees
@@ -116,59 +118,63 @@ def libraries(folder: Path, runtime: Path | None) -> None:
         copy(PYODIDE / name, core / name)
     lock = json.loads((PYODIDE / "pyodide-lock.json").read_text("utf-8"))
     packages = lock["packages"]
-    python = ".".join(lock["info"]["python"].split(".")[:2])
+    release = ".".join(lock["info"]["python"].split(".")[:2])
     where = CDN.format(json.loads((PYODIDE / "package.json").read_text("utf-8"))["version"])
 
     for path in KERNEL.glob("static/pypi/*.whl"):
         if path.name.startswith(OF_THE_KERNEL):
             copy(path, pypi / path.name)
-    command(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", pypi, ROOT)
-    download(pypi, python, {name: version(name) for name in OF_PYPI})
-    added = {name_of(path): read(path, python) for path in pypi.glob("*.whl")}
+    python(pypi, "pip", "wheel", "--no-deps", ROOT)
+    download(pypi, release, {name: version(name) for name in OF_PYPI})
+    added = {name_of(path): read(path, release) for path in pypi.glob("*.whl")}
     packages |= {name: entry for name, (entry, _) in added.items()}
     for name, (_, needs) in added.items():
         for need in needs:
             has = packages.get(canonicalize_name(need.name), {}).get("version")
             if has is None or not need.specifier.contains(has):
                 sys.exit(f"{name} needs {need}, and Pyodide has {has or 'no such package'}")
-
     needed = closure(packages, [*AT_START, "sophia-ref"])
     pure = {name for name in needed - set(added) if packages[name]["file_name"].endswith("-none-any.whl")}
-    download(pypi, python, {name: packages[name]["version"] for name in pure})
+    download(pypi, release, {name: packages[name]["version"] for name in pure})
+
     for path in pypi.glob("*.whl"):
         packages[name_of(path)] |= {"file_name": f"../../pypi/{path.name}", "sha256": checksum(path)}
     for name in set(packages) - set(added) - pure:
-        entry = packages[name]
         if runtime and name in needed:
-            path = runtime / entry["file_name"]
-            if not path.exists():
-                sys.exit(f"--runtime: {path} is not there; expected every wheel that sophia-ref needs")
-            if checksum(path) != entry["sha256"]:
-                sys.exit(f"--runtime: {path} has another checksum than Pyodide's lock file has")
-            copy(path, core / path.name)
+            copy(checked(runtime, packages[name]), core / packages[name]["file_name"])
         else:
-            entry["file_name"] = where + entry["file_name"]
+            packages[name]["file_name"] = where + packages[name]["file_name"]
     write(core / "pyodide-lock.json", lock)
 
 
-def download(folder: Path, python: str, versions: dict[str, str]) -> None:
-    """Wheels in pure Python for a version of Python, as PyPI has them."""
-    target = ["--only-binary=:all:", "--platform=any", f"--python-version={python}"]
+def checked(runtime: Path, entry: dict) -> Path:
+    """The file of a package in a folder with wheels of Pyodide."""
+    path = runtime / entry["file_name"]
+    if not path.exists():
+        sys.exit(f"--runtime: {path} is not there; expected every wheel that sophia-ref needs")
+    if checksum(path) != entry["sha256"]:
+        sys.exit(f"--runtime: {path} has another checksum than Pyodide's lock file has")
+    return path
+
+
+def download(folder: Path, release: str, versions: dict[str, str]) -> None:
+    """Wheels in pure Python for a release of Python, as PyPI has them."""
+    target = ["--only-binary=:all:", "--platform=any", f"--python-version={release}"]
     names = [f"{name}=={number}" for name, number in versions.items()]
-    command(sys.executable, "-m", "pip", "download", "--no-deps", *target, "--dest", folder, *names)
+    python(folder, "pip", "download", "--no-deps", *target, *names)
 
 
 def name_of(wheel: Path) -> str:
     return canonicalize_name(wheel.name.partition("-")[0])
 
 
-def read(wheel: Path, python: str) -> tuple[dict, list[Requirement]]:
+def read(wheel: Path, release: str) -> tuple[dict, list[Requirement]]:
     """A wheel as Pyodide's lock file describes it, but for its place; and what it requires in a browser."""
     with ZipFile(wheel) as archive:
         names = archive.namelist()
         (place,) = (name for name in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", name))
         metadata = email.message_from_bytes(archive.read(place))
-    browser = {"sys_platform": "emscripten", "platform_system": "Emscripten", "python_version": python, "extra": ""}
+    browser = {"sys_platform": "emscripten", "platform_system": "Emscripten", "python_version": release, "extra": ""}
     needs = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
     needs = [need for need in needs if need.marker is None or need.marker.evaluate(browser)]
     modules = {found[1] for name in names if (found := re.match(r"(\w+)(/__init__)?\.py$", name))}

@@ -1,4 +1,5 @@
-"""The site in Chromium: a notebook opens, its cells run, pictures and sliders appear, and no other host is asked."""
+"""The sites in Chromium: a notebook opens, its cells run, pictures and sliders appear. One asks no other host,
+and the other asks Pyodide's CDN for what is compiled."""
 
 import functools
 import http.server
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 
-from tests.lite.sites import SITES
+from tests.lite.sites import CDN, SITES
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
@@ -16,7 +17,7 @@ FLAGS = """
     --disable-component-update --disable-sync
 """
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PATIENCE = 180_000  # milliseconds; on an idle machine Python and its libraries take ten seconds
+PATIENCE = 300_000  # milliseconds; on an idle machine Python and its libraries take ten seconds
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -24,10 +25,15 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def address():
+@pytest.fixture(params=SITES)
+def site(request):
+    return request.param
+
+
+@pytest.fixture
+def address(site):
     """Where the site is served, on this machine alone."""
-    handler = functools.partial(Quiet, directory=SITES["offline"])
+    handler = functools.partial(Quiet, directory=SITES[site])
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
@@ -35,18 +41,32 @@ def address():
 
 
 @pytest.fixture
-def page(address):
-    """A tab. Errors in it and requests to another host fail the test."""
+def asked():
+    """The files that a tab asked of Pyodide's CDN, whose part is played here."""
+    return set()
+
+
+@pytest.fixture
+def page(address, asked):
+    """A tab. Errors in it and requests to other hosts fail the test."""
     if CHROMIUM is None:
         pytest.exit("chromium is not on the PATH; on Debian `apt-get install chromium` puts it there", 1)
     wrong = []
+
+    def cdn(route):
+        name = route.request.url.removeprefix(CDN)
+        asked.add(name)
+        route.fulfill(path=SITES["offline"] / "static" / "pyodide" / name, headers={"Access-Control-Allow-Origin": "*"})
+
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.route("**/jupyter-lite.json", exposed)
+        page.context.route(f"{CDN}*", cdn)
         page.on("pageerror", lambda error: wrong.append(error.stack or str(error)))
-        page.on("request", lambda request: wrong.append(request.url) if elsewhere(request.url, address) else None)
+        near = (address, CDN, "data:", "blob:")
+        page.on("request", lambda request: None if request.url.startswith(near) else wrong.append(request.url))
         yield page
         browser.close()
     assert wrong == []
@@ -57,10 +77,6 @@ def exposed(route):
     settings = route.fetch().json()
     settings["jupyter-config-data"]["exposeAppInBrowser"] = True
     route.fulfill(json=settings)
-
-
-def elsewhere(url, address):
-    return not url.startswith((address, "data:", "blob:"))
 
 
 def cells(page):
@@ -74,7 +90,7 @@ def choose(page, menu, item):
     page.get_by_role("menuitem", name=item, exact=True).click()
 
 
-def test_a_notebook_runs_from_top_to_bottom(page, address):
+def test_a_notebook_runs_from_top_to_bottom(page, address, site, asked):
     page.goto(f"{address}lab/index.html?path=notebooks/00_start_here.ipynb")
     page.locator("blockquote", has_text="You run this in your browser.").wait_for()
     stored = cells(page)
@@ -98,4 +114,7 @@ def test_a_notebook_runs_from_top_to_bottom(page, address):
     page.keyboard.press("Control+Home")
     picture = page.locator(".jp-Notebook .jp-OutputArea-output img").first
     assert picture.evaluate("(image) => image.complete && image.naturalWidth") > 800
-    page.screenshot(path=SITES["offline"].with_suffix(".png"))  # to be looked at
+    page.screenshot(path=SITES[site].with_suffix(".png"))  # to be looked at
+
+    compiled = {path.name for path in (SITES["offline"] / "static" / "pyodide").glob("*_wasm32.whl")}
+    assert asked == (compiled if site == "online" else set())

@@ -12,12 +12,10 @@ from zipfile import ZipFile
 import pytest
 from jupyterlite_pyodide_kernel.constants import PYODIDE_PYTHON_VERSION, PYODIDE_VERSION
 
-from tests.lite.sites import ROOT, SITES
+from tests.lite.sites import CDN, PIN, ROOT, SITES
 from tests.site.html_page import Page
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-PIN = json.loads((ROOT / "lite" / "package.json").read_text("utf-8"))["dependencies"]["pyodide"]
-CDN = f"https://cdn.jsdelivr.net/pyodide/v{PIN}/full/"
 
 
 def sha256(path):
@@ -163,7 +161,7 @@ def test_the_site_is_of_a_size_to_be_served(site):
         (["--runtime", "."], "is not there; expected every wheel that sophia-ref needs"),
         (
             ["--output", "kept"],
-            "--output: kept is there and no JupyterLite site; expected a folder that may be replaced",
+            "--output: kept is there and is no JupyterLite site; expected one, or nothing",
         ),
     ],
 )
