@@ -62,15 +62,14 @@ def main() -> None:
         parser.error(f"--runtime: {args.runtime} is no folder; expected one with wheels of Pyodide")
     if args.output.exists() and not (args.output / "jupyter-lite.json").exists():
         parser.error(f"--output: {args.output} is there and is no JupyterLite site; expected one, or nothing")
-    with TemporaryDirectory() as folder:
-        contents(Path(folder) / "files")
-        libraries(Path(folder), args.runtime)
-        settings(Path(folder))
-        site = Path(folder) / "site"
-        options = ["--no-sourcemaps", "--no-unused-shared-packages", "--output-dir", site]
-        python(folder, "jupyterlite_core", "build", *options)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        contents(folder / "files")
+        libraries(folder, args.runtime)
+        settings(folder)
+        python(folder, "jupyterlite_core", "build", "--no-sourcemaps", "--no-unused-shared-packages")
         shutil.rmtree(args.output, ignore_errors=True)
-        shutil.copytree(site, args.output)
+        shutil.copytree(folder / "_output", args.output)
     print(f"{args.output}/index.html; to open it: python3 -m http.server -d {args.output}")
 
 
