@@ -159,7 +159,7 @@ endif
 	@npm ci --prefix lite --silent --no-audit --no-fund
 	@touch $@
 
-out/pyodide/ready: .venv/lite lite/runtime.py
+out/pyodide/ready: lite/runtime.py lite/package-lock.json | .venv/lite
 	@echo "Getting the compiled wheels of Pyodide, 106 MB."
 	@.venv/bin/python lite/runtime.py $(@D)
 	@touch $@
