@@ -20,6 +20,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from pydoc_data import topics
 from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
@@ -47,7 +48,7 @@ NOTES = {
     "change is kept in this browser alone. A computation takes several times as long as on the same computer outside "
     "of it, and what would share work among threads or processes does it in turn.",
     "09": TRAINS,
-    "10": TRAINS,
+    "10": f"{TRAINS} Its numbers differ a little from those that are stored: rounding does, and training amplifies it.",
     "13": "Every cell below runs in a browser; PyTorch and JAX do not. To certify an implementation in one of them, "
     "install sophia-ref on a computer.",
 }
@@ -96,6 +97,8 @@ def contents(folder: Path) -> None:
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.png"), *ROOT.glob("docs/*.gif")]
     for path in [*helpers, *pages, *ROOT.glob("docs/gallery/*"), *ROOT.glob("docs/certificates/*")]:
         copy(path, folder / path.relative_to(ROOT))
+    # The text that a tiny GPT reads: the language reference, which Pyodide leaves out of Python's library
+    copy(Path(topics.__file__), folder / "notebooks" / "pydoc_data" / "topics.py")
 
 
 def settings(folder: Path) -> None:

@@ -11,7 +11,6 @@ def executed(path):
 
     import sophia_ref  # noqa: F401  # which loads all that it needs, as a notebook's first cell does
 
-    sys.path.insert(0, "")
     shell = InteractiveShell.instance()
     for cell in json.loads(path.read_text("utf-8"))["cells"]:
         if cell["cell_type"] == "code":

@@ -12,7 +12,7 @@ from sophia_ref.basins import basins
 from sophia_ref.conformance import examine
 from sophia_ref.study import processes, run_all
 from toy_problems.landscapes import REGISTRY
-from toy_problems.text import Text
+from toy_problems.text import Text, language_reference
 from toy_problems.transformer import LanguageTask, TinyGPT
 
 
@@ -54,6 +54,7 @@ def measured():
         "race": race.trajectory.tolist(),
         "basins": ends.end.tolist(),
         "squares": squares,
+        "text": language_reference(),
         "torch": said("conform", "torch:my_package.Sophia"),
         "video": said("race", "sophia_fig2", "--video", "--steps", 2),
     }

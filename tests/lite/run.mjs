@@ -6,7 +6,7 @@ const [, , site, script, ...words] = process.argv;
 const folder = `${resolve(site)}/static/pyodide/`;
 const settings = JSON.parse(readFileSync(`${site}/jupyter-lite.json`))["jupyter-config-data"].litePluginSettings;
 const { loadPyodideOptions } = settings["@jupyterlite/pyodide-kernel-extension:kernel"];
-const env = { HOME: "/home/pyodide", MPLBACKEND: "agg", SOPHIA_REF_STATIC: "1" };
+const env = { HOME: "/home/pyodide", PYTHONPATH: "/drive/notebooks", MPLBACKEND: "agg", SOPHIA_REF_STATIC: "1" };
 const { loadPyodide } = await import(`${folder}pyodide.mjs`);
 const python = await loadPyodide({ indexURL: folder, env, args: [script, ...words], ...loadPyodideOptions });
 python.FS.mkdirTree("/drive");

@@ -68,6 +68,10 @@ def test_what_runs_on_threads_and_processes_elsewhere_is_done_in_turn(there, her
     assert there["squares"] == [0, 1, 4, 9, 16]
 
 
+def test_the_text_that_a_tiny_gpt_reads_is_there(there, here):
+    assert there["text"] == here["text"]
+
+
 def test_what_cannot_run_there_says_so(there):
     assert there["torch"].count("\n") == there["video"].count("\n") == 1
     assert "needs torch, which is not installed" in there["torch"]
