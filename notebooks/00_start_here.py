@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 00 · Start here
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -24,6 +26,9 @@ plots.race_figure(landscape, runs)
 
 # %% [markdown]
 # ## What did we just see?
+#
+# (The code of the first picture is folded away in every notebook; click on it to see it. It imports what is used below, and makes things such as
+# `runs` and `landscape`. `check` judges exercises, `sliders` shows them, and names like `dress` and `SERIES` are about the looks of a picture only.)
 #
 # Five optimizers start at the ring, $(0.2, 0)$, on the surface
 #
@@ -64,8 +69,10 @@ print(f"Adam's loss for {longer.cost[-1]:.0f} gradients: {longer.losses[-1]:.1e}
 #
 # ## Does it depend on the settings?
 #
-# It does, always. With Jupyter running there are sliders below; otherwise you see one picture. Try $\gamma = 0.01$, the value of the
-# paper's language models: almost every step is then clipped, and what moves is the sign of the momentum.
+# It does, always. With Jupyter running there are sliders below; otherwise you see one picture. Sophia moves each coordinate by
+# $-\eta \, \mathrm{clip}(m / \max(\gamma h, \varepsilon))$: $m$ and $h$ are averages of the gradient and of the curvature, the clip cuts off at $\pm 1$, $\varepsilon$
+# is tiny, and $\gamma$ scales the curvature (notebook 06 has every line of it). Try $\gamma = 0.01$, the value of the paper's language models: almost every step is then clipped, and what moves is the sign of the
+# momentum.
 
 
 # %%
@@ -105,7 +112,7 @@ sliders(draw, lr=[0.03, 0.1, 0.2, 0.3, 0.5, 1.0], gamma=[0.01, 0.03, 0.1, 0.3, 1
 #
 # In the project's folder, `make notebooks` opens JupyterLab. Every notebook starts from nothing and runs from top to bottom, and every one
 # ends with exercises. An exercise is a cell with dots in it: put your answer in their place and run the cell. It says whether it is right,
-# and if not, what may have gone wrong. The solution is folded away below.
+# and if not, what may have gone wrong. The solution is folded away below. Saving changes the files: to get newer versions later, work on a copy.
 
 # %% [markdown]
 # ## Exercises

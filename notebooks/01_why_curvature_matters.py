@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 01 · Why curvature matters
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -47,7 +49,7 @@ for lr in (0.01, 0.04, 0.06, 0.08, 0.09):
 
 # %% [markdown]
 # Three regimes. Below $1/h$ it creeps towards the minimum, at $1/h$ it is there in a single step, above $1/h$ it jumps from side to side,
-# and from $2/h$ on each jump is larger than the one before. **A direction of curvature $h$ allows learning rates below $2/h$, and wants
+# at $2/h$ for ever, and beyond that each jump is larger than the one before. **A direction of curvature $h$ allows learning rates below $2/h$, and wants
 # $1/h$.**
 #
 # ## And in two directions at once?
@@ -92,7 +94,8 @@ sliders(draw, lr=[0.01, 0.02, 0.04, 0.06, 0.07, 0.077, 0.079, 0.08, 0.081, 0.085
 # %% [markdown]
 # ## How many steps does that take?
 #
-# From $(1, 1)$ both directions shrink by the same factor, so that the distance falls by exactly $(\kappa - 1)/(\kappa + 1)$ in each step.
+# At the best learning rate both directions shrink by the same factor, one of them with a change of sign. So in each step the distance falls to
+# $(\kappa - 1)/(\kappa + 1)$ of what it was, exactly.
 # We ask for a thousandth of it, at the best learning rate for each $\kappa$. All condition numbers are rows of one run.
 
 # %%
@@ -103,7 +106,7 @@ def valleys(theta):  # (7, 2) -> (7,), a valley for each row
     return (theta[..., 0] ** 2 + kappa * theta[..., 1] ** 2) / 2
 
 
-def steps_to_a_thousandth(optimizer, steps):
+def steps_to_a_thousandth(optimizer, steps):  # record=1 keeps every step; block=7 takes the seven rows together
     run = sr.run(valleys, optimizer, steps, theta0=np.ones((7, 2)), record=1, block=7)
     return np.argmax(np.linalg.norm(run.trajectory, axis=-1) <= 1e-3 * np.sqrt(2), axis=0)
 
@@ -132,7 +135,7 @@ print("steps:", steps_to_a_thousandth(each_its_own, 5))
 #
 # $$ \theta_{t+1} = \theta_t - H^{-1} g_t . $$
 #
-# It measures length in another way. In the coordinates $u_i = \sqrt{h_i}\, \theta_i$ the valley is a round bowl, whose curvature is 1 in
+# Why is one step enough? In the coordinates $u_i = \sqrt{h_i}\, \theta_i$ the valley is a round bowl, whose curvature is 1 in
 # every direction, and in a bowl the gradient points to the minimum.
 #
 # ## Is a learning rate for each coordinate enough?
@@ -148,7 +151,9 @@ print("its diagonal   ", np.diag(H).round(6))
 
 # %% [markdown]
 # The diagonal says 7 and 19: it no longer sees how flat the floor is. The picture shows what that means for a step, from one point on the
-# wall. Left the Hessian, whose step leads to the minimum; in the middle its diagonal; right Sophia, which uses the diagonal and clips.
+# wall. Left the Hessian, whose step leads to the minimum; in the middle its diagonal; right Sophia, which uses the diagonal and clips. The curves around the
+# dot are what each of them believes: along a curve $\tfrac12 d^\top M d$ is one number $c$, where $d$ is the way from the dot and $M$ what it takes for the
+# Hessian. The more of them a step crosses, the more curvature it sees on its way. ($\rho$ and $\varepsilon$ are Sophia's limits, notebook 06.)
 
 # %%
 plots.curvature_figure(turned, [turned.start], width=4.0, rho=0.5)

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 02 · Newton and its saddle trap
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -21,7 +23,7 @@ plots.basins_figure(found)
 # maximum; on this surface more than a quarter of all starts end at the saddle. One change is enough to cure it, namely not to divide by a
 # negative curvature, and Sophia is one of several ways to make that change.
 #
-# Each pixel is a start, and its colour says where it ended: orange is the saddle.
+# Each pixel is a start, and its colour says where it ended: orange is the saddle, blue the minimum at the right, green the one at the left.
 
 # %% [markdown]
 # ## What does Newton's method believe?
@@ -41,7 +43,7 @@ def f(x):
 
 
 slope, curvature = sr.grad(f), sr.grad(sr.grad(f))
-for x in (0.2, 0.4, 0.8):
+for x in (0.2, 0.58, 0.8):
     d = -slope(x) / curvature(x)
     print(
         f"x = {x}: slope {slope(x):7.2f}, curvature {curvature(x):7.2f}, Newton goes to {x + d:7.3f}, loss {f(x):5.2f} -> {f(x + d):7.2f}"
@@ -49,7 +51,7 @@ for x in (0.2, 0.4, 0.8):
 
 # %% [markdown]
 # From 0.8 it goes to the minimum, nearly. From 0.2 it goes *uphill*, to the top of the hill at 0, as the extreme point of a parabola that
-# opens downward is its top. From 0.4, where curvature is close to zero, it jumps far away.
+# opens downward is its top. From 0.58, where curvature is close to zero, it jumps far away.
 
 
 # %%
@@ -69,7 +71,8 @@ def draw(x=0.3):
         ylim=(-2, 20),
         xlabel="x",
         ylabel="loss",
-        title=f"from x = {x:g} with curvature {curvature(x):.1f} to {target:.2f}",
+        title=f"from x = {x:g} with curvature {curvature(x):.1f} to {target:.2f}"
+        + (", outside" if abs(target - 0.2) > 1.3 else ""),
     )
     ax.legend(loc="upper right", frameon=False, fontsize=8)
     dress(ax)
@@ -106,14 +109,16 @@ print("saddle", saddle, "gradient", sr.grad(landscape.f)(saddle), "eigenvalues",
 # %% [markdown]
 # ## What can be done about it?
 #
-# Anything that never divides by a negative number. Four ideas, for one direction with slope $c$ and curvature $s$:
+# Anything that does not divide by a negative number. For one direction with slope $c$ and curvature $s$, Newton's step and three ideas:
 #
 # | | step | where $s < 0$ |
 # |---|---|---|
 # | Newton | $-c / s$ | uphill |
-# | damped | $-c / (s + \delta)$ | downhill once $\delta > \lvert s \rvert$ |
+# | damped | $-c / (s + \delta)$ | downhill if $\delta > \lvert s \rvert$, else uphill |
 # | saddle-free (Dauphin et al. 2014) | $-c / \lvert s \rvert$ | downhill |
 # | Sophia, along coordinates | $-\eta \, \mathrm{clip}(c / \max(\gamma s, \varepsilon))$ | downhill by $\eta$, a sign step |
+#
+# In Sophia's row $\mathrm{clip}$ cuts off at $\pm 1$, $\gamma$ scales the curvature and $\varepsilon$ is a tiny floor; notebook 06 takes it apart.
 
 # %%
 start = landscape.start

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 03 · Adam and sign descent
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -21,8 +23,8 @@ fig
 
 # %% [markdown]
 # **The claim.** Adam divides by the size of recent gradients, not by curvature: its steps are close to the *sign* of the gradient, as long in a
-# flat direction as in a steep one. That alone explains much of its success, and also what it cannot do: near the minimum it does not slow down
-# unless somebody lowers its learning rate.
+# flat direction as in a steep one. That alone explains much of its success, and also what it cannot do: nothing tells it that the minimum is near, so
+# that somebody must lower its learning rate.
 #
 # Thirty steps in a valley a hundred times as steep across as along. Sign descent and Adam walk diagonally, at the same speed in $x$ and $y$.
 
@@ -33,7 +35,8 @@ fig
 #
 # $$
 # m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad
-# u_t = \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \varepsilon} .
+# u_t = \frac{m_t / (1 - \beta_1^t)}{\sqrt{v_t / (1 - \beta_2^t)} + \varepsilon} , \qquad
+# \theta_{t+1} = \theta_t - \eta\, u_t .
 # $$
 #
 # What is the very first update, for gradients of very different sizes?
@@ -111,7 +114,7 @@ fig
 
 # %% [markdown]
 # Gradient descent, even at a learning rate that is generous for word 1, learns word $k$ about $k$ times as slowly. For the signs all words are
-# alike. (Kunstner et al. 2024 show that this is a good part of the gap between Adam and gradient descent on language.)
+# alike, and nearly so for Adam, which falls behind sign descent as gradients shrink, because $v$ remembers the larger ones. (Kunstner et al. 2024 show that this is a good part of the gap between Adam and gradient descent on language.)
 #
 # Curvature would do as well, as the second derivative carries the same $\pi_k$. On this toy Newton's method and Adam are two ways to the same
 # end. So where do they differ?
@@ -143,8 +146,9 @@ def draw(lr=0.1):
 sliders(draw, lr=[0.01, 0.03, 0.1, 0.2, 0.4])
 
 # %% [markdown]
-# Sign descent stays within $\eta$ of the minimum and comes no nearer. Adam overshoots, swings, and settles slowly. Sophia walks as fast as the
-# others, and once $|m| < \gamma h$ its steps shrink with the distance: it knows, from $h$, that the minimum is near.
+# Sign descent stays within $\eta$ of the minimum and comes no nearer. Adam overshoots and swings; it settles slowly, as gradients from both sides cancel
+# in $m$. Sophia, with $\gamma$ set to the learning rate, walks as fast as the others, and near the minimum its steps shrink with the distance: it divides by
+# $h$, an average of the curvature. Notebook 06 takes that apart.
 #
 # The remedy of practice is a schedule that lowers $\eta$ to nearly nothing. It works well, which is one reason why the advantage of
 # curvature on real problems is so much smaller than on toys.

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 04 · Estimating a diagonal: Hutchinson
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 from itertools import product
@@ -42,7 +44,8 @@ fig
 # ## Why not compute the diagonal?
 #
 # What autodiff gives cheaply is a *Hessian-vector product* $H v$ (notebook 08 builds it). To read off $H_{ii}$ one multiplies with the $i$-th
-# unit vector, and that for every $i$. What does the oracle charge?
+# unit vector, and that for every $i$. What does the *oracle* charge, which an optimizer asks
+# for derivatives and which keeps the bill? (The network's `task`, `theta` and `batch` are made in the folded cell.)
 
 # %%
 for name, estimator in (("exact diagonal", sr.exact_diagonal), ("Hutchinson", sr.hutchinson)):
@@ -109,7 +112,7 @@ print("formula ", 2 * np.diag(H) ** 2 + off_diagonal)
 
 
 # %%
-def draw(n=1):
+def draw(n=1, H=H):  # this H, whatever the name means later
     fig, rng = plots.figure(6.8, 3.2), np.random.default_rng(0)
     ax, n = fig.subplots(), int(n)
     kinds = {"normal": rng.standard_normal((4000, n, 4)), "signs": 2.0 * rng.integers(0, 2, (4000, n, 4)) - 1}

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 05 · Gauss-Newton-Bartlett, and why labels are sampled
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 from itertools import product
@@ -38,7 +40,7 @@ fig
 # mean is the diagonal of the Gauss-Newton matrix, exactly. With the *true* labels the same formula estimates no curvature at all, and what it gives
 # grows with the size of the batch.
 #
-# One letter of difference in the code, and a factor of a hundred in the result.
+# The code differs in where the labels come from and in nothing else, and the results by a factor of a hundred.
 
 # %% [markdown]
 # ## Which curvature?
@@ -49,8 +51,9 @@ fig
 # $$ H = \underbrace{\frac1B \sum_b J_b^\top S_b J_b}_{G} \; + \; \frac1B \sum_b \sum_k \frac{\partial \ell}{\partial z_{bk}} \nabla^2 z_{bk},
 #    \qquad J_b = \frac{\partial z_b}{\partial \theta}, \quad S_b = \operatorname{diag}(p_b) - p_b p_b^\top . $$
 #
-# $G$ is the *Gauss-Newton matrix*. It lacks the curvature of the network itself, it needs no labels, and it is never negative, as $S_b$ is not. Sophia-G
-# uses its diagonal.
+# Here $p_b = \operatorname{softmax}(z_b)$ are the probabilities that the model gives to the classes of example $b$, and $\nabla^2 z_{bk}$ is the Hessian of
+# one logit. $G$ is the *Gauss-Newton matrix*. It lacks the curvature of the network itself, it needs no labels, and none of its eigenvalues is negative, as
+# none of $S_b$ is. Sophia-G uses its diagonal.
 #
 # ## What does a sampled label give?
 #
@@ -130,12 +133,13 @@ for labels in ([0, 0, 0], [0, 1, 2], [2, 2, 1]):
 print("diagonal of G:            ", G.ravel().round(3))
 
 # %% [markdown]
-# It depends on the labels, which curvature here does not. This is often called the *empirical Fisher*. It looks alike, needs no extra pass, is what
+# It depends on the labels, which curvature here does not. This is often called the *empirical Fisher*. It looks much the same, needs no extra pass, is what
 # several published ports of Sophia-G compute by mistake, and is no estimate of $G$ (Kunstner et al. 2019).
 #
 # ## And where $G$ and $H$ differ?
 #
-# In a network with a hidden layer. Here are both diagonals for 51 parameters, $G$ from its definition, by 3 pullbacks an example:
+# In a network with a hidden layer. Here are both diagonals for 51 parameters, $G$ from its definition, by three reverse passes an example (`vjp`, which notebook 08
+# builds), one for each class:
 
 # %%
 task = MLP(hidden=8, batch_size=32)

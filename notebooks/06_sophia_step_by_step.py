@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 06 · Sophia step by step
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -7,6 +9,7 @@ from lesson import check, sliders
 
 import sophia_ref as sr
 from sophia_ref import plots
+from sophia_ref.plots.spectrum import SERIES
 from sophia_ref.plots.style import dress, style_of
 from sophia_ref.replay import replay
 from toy_problems.landscapes import REGISTRY
@@ -22,7 +25,7 @@ plots.panels_figure(run, names=["g", "m", "h", "ratio", "clipped", "update"])
 # negative, it is a step of fixed length in the direction of the momentum's sign.
 #
 # By the end you will have computed every number in the picture above. It shows 20 steps on the surface of the paper's Figure 2, $x$ left
-# and $y$ right.
+# and $y$ right. (Dark in the row *clipped* is clipped. The axis of the ratio is logarithmic beyond the dotted limits; a triangle lies outside of it.)
 
 # %% [markdown]
 # ## The rule
@@ -71,7 +74,7 @@ print("theta ", theta)
 
 # %% [markdown]
 # The denominator along $x$ is not $\gamma h$, which is negative, but the floor $\varepsilon$; so the ratio is absurd, $-3 \cdot 10^{12}$,
-# and the clip turns it into $-1$. **Negative curvature costs nothing: it becomes a sign step**, downhill.
+# and the clip turns it into $-1$. **Negative curvature does no harm: it becomes a sign step**, downhill.
 #
 # Along $y$ curvature is positive and small, the momentum is large, and their ratio of $-13$ is clipped too. Is this what the library
 # does?
@@ -92,8 +95,8 @@ inspector = sr.Inspector(landscape, sophia)
 inspector.forward(2)
 
 # %% [markdown]
-# Read the block for $x$ from top to bottom, and find the five lines of the rule. The gradient has grown to $-12$, because this is the
-# steepest place of the slope; the curvature is still negative; the step is still $\eta = 0.3$.
+# Read the block for $x$ from top to bottom, and find the five lines of the rule. The gradient has grown to $-12$, as the slope is nearly
+# at its steepest here; the curvature is still negative; the step is still $\eta = 0.3$. (The limit of the clip, 1 above, is called $\rho$ there.)
 #
 # ## When does curvature begin to count?
 #
@@ -119,10 +122,11 @@ def draw(gamma=0.3):
     fig = plots.figure(6.4, 3.4)
     ax = fig.subplots()
     m = np.linspace(-4, 4, 801)
-    look = {"color": style_of("Sophia")["color"], "linewidth": 2}
-    for h, line in ((-1.0, ":"), (1.0, "--"), (5.0, "-."), (12.0, "-")):
+    for h, (color, line) in zip((-1.0, 1.0, 5.0, 12.0), SERIES, strict=True):
         label = f"h = {h:g}" + (": the sign of m" if h < 0 else f": Newton's up to |m| = {gamma * h:g}")
-        ax.plot(m, np.clip(m / np.maximum(gamma * h, 1e-12), -1, 1), linestyle=line, label=label, **look)
+        ax.plot(
+            m, np.clip(m / np.maximum(gamma * h, 1e-12), -1, 1), color=color, linestyle=line, linewidth=2, label=label
+        )
     ax.set(xlabel="momentum m", ylabel="update", title=f"clip(m / max(γh, ε), 1) for γ = {gamma:g}")
     ax.legend(loc="upper left", frameon=False, fontsize=8)
     dress(ax)

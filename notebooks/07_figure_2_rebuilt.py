@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 07 · Figure 2 rebuilt
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 08 · Autodiff from nothing
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import math

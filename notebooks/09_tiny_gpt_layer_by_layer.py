@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 09 · The tiny GPT, layer by layer
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np

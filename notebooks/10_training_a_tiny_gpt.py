@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 10 · Training it: AdamW, Sophia-H, Sophia-G
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import numpy as np

@@ -1,5 +1,7 @@
 # %% [markdown]
 # # 13 · From here to PyTorch and JAX: dialects and conformance
+#
+# *What you see is stored. To run it: Run ▸ Run All Cells first, then change what you like.*
 
 # %% tags=["hide-input"]
 import json

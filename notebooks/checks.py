@@ -26,6 +26,10 @@ class NotAnswered(Exception):
     """The dots are still there."""
 
 
+class NothingReturned(Exception):
+    """A function without return."""
+
+
 class Verdict(NamedTuple):
     """Shown at the end of a cell. ok: None for a question that is still open."""
 
@@ -63,9 +67,11 @@ def answered(answer: Any) -> Any:
 # Judges: each makes a function answer -> what is wrong with it, or None
 
 
-def number(expected: float, hint: str, mistakes: Mapping[float, str] | None = None, rel: float = 0.01) -> Judge:
-    """A number, right within rel of what is expected (within rel of 1 where that is 0). mistakes: numbers that come of
-    an error that can be named. hint: said of any other."""
+def number(
+    expected: float, hint: str, mistakes: Mapping[float, str] | None = None, rel: float = 0.01, absolute: float = 0.0
+) -> Judge:
+    """A number, right within rel of what is expected (within rel of 1 where that is 0), or within absolute. mistakes:
+    numbers that come of an error that can be named. hint: said of any other."""
 
     def judge(answer: Any) -> str | None:
         value = real(answer)
@@ -74,7 +80,7 @@ def number(expected: float, hint: str, mistakes: Mapping[float, str] | None = No
         if np.size(value) != 1:
             return f"Expected one number, got {np.size(value)}. {hint}"
         value = float(np.squeeze(value))
-        if close(value, expected, rel):
+        if close(value, expected, rel) or abs(value - expected) <= absolute:
             return None
         for wrong, why in (mistakes or {}).items():
             if close(value, wrong, rel):
@@ -131,12 +137,23 @@ def function(test: Callable[[Callable[..., Any]], str | None]) -> Judge:
     def judge(answer: Any) -> str | None:
         if not callable(answer):
             return f"Expected the function itself, got {answer!r}."
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            value = answered(answer(*args, **kwargs))
+            if value is None:
+                raise NothingReturned
+            return value
+
         try:
-            return test(lambda *args, **kwargs: answered(answer(*args, **kwargs)))
+            return test(call)
         except NotAnswered:
             raise
+        except NothingReturned:
+            return "The function returned None. Is `return` missing?"
         except Exception as error:
-            return f"The function raised {type(error).__name__}: {error}"
+            entries = " np.maximum, np.minimum, np.clip and np.where take arrays entry by entry."
+            hint = entries if "truth value of an array" in str(error) else ""
+            return f"The function raised {type(error).__name__}: {error}{hint}"
 
     return judge
 
@@ -165,4 +182,5 @@ def same(got: Any, expected: Any, what: str) -> str | None:
         return f"{what}: expected shape {expected.shape}, got {value.shape}."
     if np.allclose(value, expected, rtol=1e-6, atol=1e-9):
         return None
-    return f"{what}: expected {np.array2string(expected, precision=4)}, got {np.array2string(value, precision=4)}."
+    wanted, found = (np.array2string(x, precision=4).rstrip(".") for x in (expected, value))
+    return f"{what}: expected {wanted}, got {found}."

@@ -118,6 +118,10 @@ def _sophia_step(step):
     # 0.6 / 2, floor, floor, 0.06 / 25
     expected = theta - 0.1 * np.array([0.3, 1.0, -1.0, 0.0024])
     if wrong := same(got[0], expected, "the new theta"):
+        if np.shape(got[0]) == (4,) and np.allclose(got[0], 2 * theta - expected):
+            return wrong + " That goes uphill: theta minus lr times the update."
+        if np.shape(got[0]) == (4,) and np.allclose(got[0], theta - np.array([0.03, 1.0, -1.0, 0.00024])):
+            return wrong + " Clip the ratio alone, then multiply by lr."
         if np.shape(got[0]) == (4,) and np.allclose(np.asarray(got[0])[[0, 3]], expected[[0, 3]]):
             return wrong + " Where h is negative or zero the denominator is eps, and the step lr times the sign of m."
         return wrong + " The update is m / max(gamma h, eps), clipped to -1 and 1."
@@ -169,6 +173,7 @@ exercise(
             3 / np.log10(np.e) * 1e4: "Twice too many: the factor is 1 - 2/kappa, not 1 - 1/kappa.",
             3 * 5e3: "You have taken the logarithm to base 10 in one place and the natural one in the other.",
         },
+        rel=0.02,
     ),
     "Thirty-five thousand steps, for a quadratic in two dimensions.",
 )
@@ -209,6 +214,7 @@ exercise(
             1: "That is the minimum. Curvature is negative at 0.2: where is the extreme point of the parabola?",
         },
         rel=0.005,
+        absolute=5e-4,  # three digits
     ),
     "It climbs to the top of the hill, since the parabola there opens downward.",
 )
@@ -304,6 +310,7 @@ exercise(
             0.2: "Nearly: that is the root of 1 - beta1. The sum of beta1^(2j) is 1 / (1 - beta1^2).",
         },
         rel=0.02,
+        absolute=5e-3,  # two digits
     ),
     "A seventh of a sign step: noise is what makes Adam careful.",
 )
@@ -311,16 +318,18 @@ exercise(
 
 def _adam_step(step):
     theta, m, v, g = (np.array(a) for a in ([1.0, 2.0], [0.1, -0.2], [0.04, 0.09], [0.5, -1.0]))
-    got = step(theta.copy(), m.copy(), v.copy(), g.copy(), t=3, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8)
+    got = step(theta.copy(), m.copy(), v.copy(), g.copy(), t=3, lr=0.1, beta1=0.9, beta2=0.99, eps=0.1)
     if not (isinstance(got, tuple) and len(got) == 3):
         return "It should return three arrays: the new theta, m and v."
     new_m, new_v = np.array([0.14, -0.28]), np.array([0.0421, 0.0991])
     if wrong := same(got[1], new_m, "the new m") or same(got[2], new_v, "the new v"):
         return wrong
-    expected = theta - 0.1 * (new_m / 0.271) / (np.sqrt(new_v / 0.029701) + 1e-8)
+    expected = theta - 0.1 * (new_m / 0.271) / (np.sqrt(new_v / 0.029701) + 0.1)
     if wrong := same(got[0], expected, "the new theta"):
-        if np.allclose(got[0], theta - 0.1 * new_m / (np.sqrt(new_v) + 1e-8)):
+        if np.allclose(got[0], theta - 0.1 * new_m / (np.sqrt(new_v) + 0.1)):
             return wrong + " The averages are not corrected yet: m / (1 - beta1^t), v / (1 - beta2^t)."
+        if np.allclose(got[0], theta - 0.1 * (new_m / 0.271) / np.sqrt(new_v / 0.029701 + 0.1)):
+            return wrong + " eps is added to the root, not under it."
         return wrong
     return None
 

@@ -225,6 +225,45 @@ WRONG = {  # functions that people write, and what is said of them
 }
 
 
+def sophia_step(turn=1.0, inside=1.0, floor=np.maximum):
+    """A step of Sophia, right by default. turn: of the sign. inside: the factor of the ratio before the clip."""
+
+    def step(theta, m, h, g, lr, beta1, gamma, eps):
+        m = beta1 * m + (1 - beta1) * g
+        outside = lr if inside == 1 else 1.0
+        return theta - turn * outside * np.clip(inside * m / floor(gamma * h, eps), -1, 1), m
+
+    return step
+
+
+def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
+    m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+    return theta - lr * m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps), m, v
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("06.4", sophia_step(turn=-1.0), "That goes uphill"),
+        ("06.4", sophia_step(inside=0.1), "Clip the ratio alone"),
+        ("06.4", sophia_step(floor=max), "np.maximum, np.minimum, np.clip and np.where take arrays entry by entry"),
+        ("06.4", sophia_step(), "That is all of Sophia"),
+        ("03.4", adam_step, "eps is added to the root, not under it"),
+        ("00.3", lambda z, rho: min(z, rho), "expected -1, got -7."),
+        ("05.4", lambda p, mean_gradient, rng: None, "Is `return` missing?"),
+    ],
+)
+def test_what_newcomers_wrote_is_told_what_is_wrong_with_it(checks, name, answer, said):
+    assert said in checks.check(name, answer).text
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [("01.3", 35000), ("02.1", -0.003), ("02.1", 0.2 - 5.68 / 27.97), ("03.3", 0.14)]
+)
+def test_as_many_digits_as_are_asked_for_are_enough(checks, name, answer):
+    assert checks.check(name, answer).ok
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_a_function_that_people_write_is_told_what_is_wrong_with_it(checks, name):
     function, said = WRONG[name]
