@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -41,9 +42,16 @@ NUMPY_ALONE = """
 """
 
 
-def run_with_numpy_alone(code):
+def run_with_numpy_alone(code, **environment):
     script = textwrap.dedent(NUMPY_ALONE) + textwrap.dedent(code)
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -76,10 +84,12 @@ def test_import_of_sophia_ref_needs_numpy_alone_and_loads_no_toy_problem():
     assert "toy_problems" not in loaded
 
 
-def test_import_of_sophia_ref_takes_less_than_three_tenths_of_a_second():
-    # processor time, as other tests run beside this one; the best of several, as the first may read from a cold disk
-    code = "import time; start = time.process_time(); import sophia_ref; print(time.process_time() - start)"
-    assert min(float(run_with_numpy_alone(code)[0]) for _ in range(5)) < 0.3
+def test_import_of_sophia_ref_adds_less_than_two_tenths_of_a_second_to_numpys_own(tmp_path):
+    # processor time, as other tests run beside this one; the best of several, as the first reads from a cold disk and
+    # compiles, where that is not switched off as it may be here
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    code = "import numpy, time; start = time.process_time(); import sophia_ref; print(time.process_time() - start)"
+    assert min(float(run_with_numpy_alone(code, **bytecode)[0]) for _ in range(5)) < 0.2
 
 
 def test_plots_are_there_without_an_import_and_load_matplotlib_when_they_are_used():
