@@ -51,9 +51,7 @@ def cupy_device() -> SimpleNamespace:
     try:
         cupy = importlib.import_module("cupy")
     except ImportError:
-        raise SystemExit(
-            "error: CuPy is needed: pip install cupy-cuda12x, or as its page says for other GPUs"
-        ) from None
+        raise SystemExit("error: CuPy is needed: pip install -e '.[gpu]', or make gpu") from None
     try:
         name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
         cupy.ones(1).sum().item()

@@ -12,7 +12,7 @@ import numpy as np
 import side_by_side
 from tqdm import tqdm
 
-torch = side_by_side.library("torch")
+torch = side_by_side.library("torch", "gpu")
 from sophia_ref.conformance.targets import TargetError  # noqa: E402
 from sophia_ref.conformance.targets.torch_target import device_named  # noqa: E402
 

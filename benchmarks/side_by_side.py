@@ -57,12 +57,12 @@ def machine() -> str:
     )
 
 
-def library(name: str) -> Any:
-    """A framework to compare with, or a line that says how to get it."""
+def library(name: str, extra: str = "bench") -> Any:
+    """A framework, or a line that says which extra, and which target of make, brings it."""
     try:
         return __import__(name)
     except ImportError:
-        raise SystemExit(f"{name} is needed: pip install -e '.[bench]', or make bench") from None
+        raise SystemExit(f"{name} is needed: pip install -e '.[{extra}]', or make {extra}") from None
 
 
 def table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
