@@ -175,7 +175,7 @@ for gamma in (best["SophiaG"]["gamma"], 0.05):
 #
 # ## And does the model speak?
 #
-# The same architecture on real text: the Python language reference, character by character, 800 steps of AdamW. (Cells like this are not compared by the
+# The same architecture on real text: the Python language reference, character by character, 400 steps of AdamW. (Cells like this are not compared by the
 # tests: the text is that of the installed Python.)
 
 # %% tags=["volatile"]
@@ -183,7 +183,7 @@ reference = load()
 writer = TinyGPT(reference.vocab, context=32, width=32, heads=4, layers=2)
 reading = LanguageTask(writer, reference, batch_size=16)
 run = sr.run(
-    reading, sr.AdamW(sr.cosine(1e-2, 800, warmup=80), beta2=0.95, weight_decay=0.1), 800, clip_norm=1.0, record=800
+    reading, sr.AdamW(sr.cosine(1e-2, 400, warmup=40), beta2=0.95, weight_decay=0.1), 400, clip_norm=1.0, record=400
 )
 prompt = reference.encode("The value of the ")
 print(

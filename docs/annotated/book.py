@@ -76,6 +76,7 @@ class Book:
             '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/>'
             '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
             f'<title>{escape(title)} · sophia-ref</title><link rel="stylesheet" href="{up}style.css"/>'
+            f'<script src="{up}theme.js"></script>'
             f'<script src="{up}cards.js" defer="defer"></script>'
             f'<script src="{up}annotated.js" defer="defer"></script></head>'
             f'<body><nav class="bar">{site}<a href="{up}{INDEX}">annotated source</a>'

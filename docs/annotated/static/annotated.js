@@ -3,14 +3,6 @@
 "use strict";
 
 const theme = document.getElementById("theme");
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const show = (choice) => {
-  document.documentElement.dataset.theme = choice === "auto" ? "" : choice;
-};
-const kept = () => {
-  try { return localStorage.getItem("theme") || "auto"; } catch { return "auto"; }
-};
-show(kept());
 theme.hidden = false;
 theme.addEventListener("click", () => {
   const now = document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
