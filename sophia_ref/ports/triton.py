@@ -126,6 +126,7 @@ def update_triton(
     lr may be a tensor on the device, which is then not waited for. Tensors of several devices, or of float32 and
     float64, are a launch each. Arrays that are not contiguous are copied first.
     """
+    theta, m, h, g = map(_local, (theta, m, h, g))
     for some in _alike(theta):
         where = theta[some[0]].device
         if isinstance(lr, Tensor):
@@ -192,7 +193,7 @@ def renew_triton(
     the device.
     """
     square = b is a
-    factors = [a] if b is None or square else [a, b]
+    h, *factors = map(_local, (h, a) if b is None or square else (h, a, b))
     for some in _alike(h):
         where = h[some[0]].device
         if isinstance(count, Tensor):
@@ -233,6 +234,11 @@ def _settings(values: tuple[float, ...], where: torch.device) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).to(where)
 
 
+def _local(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """This rank's shards, where FSDP2 has made DTensors of the tensors, which have no address of their own."""
+    return [x.to_local() if hasattr(x, "to_local") else x for x in tensors]
+
+
 def _alike(tensors: Sequence[Tensor]) -> list[list[int]]:
     """The numbers of the tensors that have anything in them, by device and dtype."""
     groups: dict[Any, list[int]] = {}
@@ -247,6 +253,8 @@ def _launch(
 ) -> None:
     """One launch over lists of tensors, of which the first `written` change."""
     flat = [[x.contiguous() for x in array] for array in arrays]
+    if len({tuple(x.numel() for x in array) for array in flat}) > 1:
+        raise ValueError("shards of parameters, states, gradients and estimates must be of one size on a rank")
     first = flat[0][0]
     addresses = tuple(x.data_ptr() for array in flat for x in array)
     table = _table(tuple(x.numel() for x in flat[0]), addresses, first.device)

@@ -173,7 +173,12 @@ def test_the_glossary_of_the_site_is_made_from_the_same_data():
 def test_the_pages_are_written_with_all_they_need_and_say_where_the_site_is(tmp_path):
     files = write(tmp_path / "annotated", site="../index.html")
     assert {path.relative_to(tmp_path / "annotated").as_posix() for path in files} >= {page_of(path) for path in FILES}
-    assert {path.name for path in (tmp_path / "annotated").iterdir()} >= {"style.css", "theme.js", "annotated.js", "cards.js"}
+    assert {path.name for path in (tmp_path / "annotated").iterdir()} >= {
+        "style.css",
+        "theme.js",
+        "annotated.js",
+        "cards.js",
+    }
     assert '<a href="../../../index.html">sophia-ref</a>' in (
         tmp_path / "annotated/sophia_ref/optimizers/sophia.html"
     ).read_text(encoding="utf-8")

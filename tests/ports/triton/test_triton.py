@@ -19,6 +19,9 @@ if os.environ.get("SOPHIA_REF_PORTS") != "required":
     pytest.importorskip("triton", reason="triton is not installed here; `make test-ports` installs it")
 
 import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor, Shard
 
 from sophia_ref.ports import torch as torch_port
 from sophia_ref.ports import triton as port
@@ -200,6 +203,31 @@ def test_the_optimizer_renews_h_and_steps_in_one_launch_each(estimator, launches
     for x, y in zip(run(fused=True), plain, strict=True):
         np.testing.assert_array_equal(x, y)
     assert len(launches) == 3 * (1 + 2)  # a step is a launch for each group
+
+
+@pytest.fixture
+def mesh():
+    """A mesh of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    dist.destroy_process_group()
+
+
+def test_a_rank_takes_its_own_shards(mesh):
+    def shards(arrays):
+        return [DTensor.from_local(torch.tensor(x), mesh, [Shard(0)]) for x in arrays]
+
+    arrays = draw("float32", 40, 7)
+    h, g = arrays[2:]
+    new_theta, new_m, _ = sophia_update(*arrays, **SETTINGS)
+    sharded = shards(arrays)
+    update_triton(*[[x] for x in sharded], **SETTINGS)
+    renew_triton([sharded[2]], [sharded[3]], beta2=0.99)
+    expected = (new_theta, new_m, np.float32(0.99) * h + np.float32(1 - 0.99) * g)
+    for x, y in zip(sharded, expected, strict=False):
+        np.testing.assert_array_equal(x.to_local(), y)
+    with pytest.raises(ValueError, match="must be of one size on a rank"):
+        update_triton(*[[x] for x in (*sharded[:3], *shards([g[:39]]))], **SETTINGS)
 
 
 def test_an_estimator_that_is_given_when_none_is_due_keeps_what_it_has():
