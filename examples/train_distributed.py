@@ -37,6 +37,7 @@ import torch.distributed.checkpoint as dcp
 from gpt_torch import GPT
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -134,8 +135,12 @@ def options() -> argparse.Namespace:
         parser.error("--resume: expected --folder with it")
     if args.folder and not args.resume and (Path(args.folder) / "settings.json").exists():
         parser.error(f"--folder: {args.folder} has a run; --resume goes on with it")
+    if args.folder and Path(args.folder).exists() and not Path(args.folder).is_dir():
+        parser.error(f"--folder: {args.folder} is a file; expected a folder")
     if args.data and not Path(args.data).is_file():
         parser.error(f"--data: {args.data}; expected the name of a file")
+    if args.data and args.data.endswith(".bin") and Path(args.data).stat().st_size % 2:
+        parser.error(f"--data: {args.data} has an odd number of bytes; expected two for each token")
     if args.dry_run is None and "RANK" not in os.environ:
         parser.error("expected to be started by torchrun: torchrun --standalone --nproc-per-node 2 " + sys.argv[0])
     ranks = args.dry_run or int(os.environ["WORLD_SIZE"])
@@ -218,9 +223,10 @@ def train(args: argparse.Namespace, model: TinyGPT, device: torch.device) -> Non
     if args.engine == "ddp":
         wrapped = DistributedDataParallel(gpt, gradient_as_bucket_view=True)
     else:
+        mesh = init_device_mesh(device.type, (dist.get_world_size(),))  # not what a GPU beside would suggest
         for block in gpt.blocks:
-            fully_shard(block)
-        fully_shard(gpt)
+            fully_shard(block, mesh=mesh)
+        fully_shard(gpt, mesh=mesh)
 
     # gains of norms do not decay
     named = sorted(gpt.named_parameters(), key=lambda item: item[1].ndim < 2)
@@ -296,13 +302,15 @@ def train(args: argparse.Namespace, model: TinyGPT, device: torch.device) -> Non
 
 
 def save(args: argparse.Namespace, gpt: GPT, opt: Any, step: int) -> None:
-    """Each process writes what it has; .metadata comes last, and without it a checkpoint is none."""
+    """Each process writes what it has. .metadata comes last, and without it a checkpoint is none; KEPT stay."""
     folder = Path(args.folder)
     model, state = get_state_dict(gpt, opt)
     dcp.save({"model": model, "opt": state}, checkpoint_id=folder / f"step-{step:08}")
     if dist.get_rank() == 0:
-        for old in sorted(folder.glob("step-*"))[:-KEPT]:
-            shutil.rmtree(old)
+        whole = sorted(path.parent for path in folder.glob("step-*/.metadata"))
+        for old in folder.glob("step-*"):
+            if old not in whole[-KEPT:]:
+                shutil.rmtree(old)
 
 
 def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
@@ -310,7 +318,13 @@ def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
     found = sorted(path.parent for path in Path(args.folder).glob("step-*/.metadata"))
     if not found:
         raise ValueError(f"--resume: {args.folder} has no checkpoint")
-    before = json.loads((Path(args.folder) / "settings.json").read_text("utf-8"))
+    path = Path(args.folder) / "settings.json"
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        if not before.keys() >= {*LASTING}:
+            raise ValueError("something is missing")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"--resume: {path}; expected the settings of the run ({error})") from None
     for name in LASTING:
         if getattr(args, name) != before[name]:
             expected = f"{before[name]}, as before --resume"

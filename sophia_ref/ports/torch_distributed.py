@@ -2,7 +2,7 @@
 `torch.distributed.fsdp.fully_shard` gives every rank a shard of each parameter.
 
     check_agreement(model, **settings)  # before the model is wrapped
-    fully_shard(model)  # or model = DistributedDataParallel(model)
+    fully_shard(model)  # or model = DistributedDataParallel(model); on CPUs beside GPUs, with a mesh of "cpu"
     opt = SophiaG(model.parameters(), lr=1e-3, weight_decay=0.2)
     gnb = EngineGNB(model.parameters())
     for t, (x, y) in enumerate(batches):  # micro-batches by their numbers in the whole batch
@@ -79,8 +79,8 @@ def stream(seed: int, step: int, part: int, device: Any = "cpu") -> torch.Genera
     Streams of other seeds, steps or parts are independent (numpy.random.SeedSequence), so those of ranks are. One is
     the same on whichever rank it is made: an estimate does not depend on the world size, nor on where a run resumed.
     """
-    numbers = (integer("stream: seed", seed, 0), integer("stream: step", step, 0), integer("stream: part", part, 0))
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    place = integer("stream: step", step, 0), integer("stream: part", part, 0)
+    state = np.random.SeedSequence(integer("stream: seed", seed, 0), spawn_key=place).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))
 
 

@@ -34,7 +34,10 @@ def test_a_run_saved_by_two_processes_goes_on_in_four_as_one_would_have(example,
     folder = ("--folder", str(tmp_path), "--save-every", "2")
     two = rows(2, *folder, "--until", "6")
     assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-00000004", "step-00000006"]
+    for step in (98, 99):  # of runs that were killed while they saved
+        (tmp_path / f"step-000000{step}").mkdir()
     four = rows(4, *folder, "--engine", "fsdp", "--resume", "--until", "12")
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))] == ["step-00000010", "step-00000012"]
     assert list(two | four) == list(one)
     # losses are printed to 1e-6; a share is of 14,928 coordinates, and rounding may take one over the clip
     found, expected = np.array([*(two | four).values()]), np.array([*one.values()])
@@ -43,6 +46,10 @@ def test_a_run_saved_by_two_processes_goes_on_in_four_as_one_would_have(example,
     started(*SETTINGS, *folder, "--resume", "--seed", "1")
     with pytest.raises(ValueError, match="--seed: 1; expected 0, as before --resume"):
         example.load(example.options(), None, None)
+    for broken in ("{}", "[", "[1]"):
+        (tmp_path / "settings.json").write_text(broken)
+        with pytest.raises(ValueError, match=r"--resume: .*settings.json; expected the settings of the run \("):
+            example.load(example.options(), None, None)
     started(*SETTINGS, "--folder", str(tmp_path / "nothing"), "--resume")
     with pytest.raises(ValueError, match=r"--resume: .*/nothing has no checkpoint"):
         example.load(example.options(), None, None)
@@ -131,10 +138,14 @@ def test_gpt2_small_has_the_published_settings_and_124_373_760_parameters(said, 
         (["--warmup", "200"], "--warmup: 200; expected less than --steps, 200"),
         (["--resume"], "--resume: expected --folder with it"),
         (["--data", "nowhere.bin"], "--data: nowhere.bin; expected the name of a file"),
+        (["--data", "odd.bin"], "--data: odd.bin has an odd number of bytes; expected two for each token"),
+        (["--folder", "odd.bin"], "--folder: odd.bin is a file; expected a folder"),
         (["--device", "cuda"], "--nproc-per-node: 2; expected at most one process a GPU, and there are 0"),
     ],
 )  # fmt: skip
-def test_bad_input_gets_one_line(said, arguments, expected, monkeypatch):
+def test_bad_input_gets_one_line(said, arguments, expected, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd.bin").write_bytes(b"odd")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert said(*arguments) == expected
 

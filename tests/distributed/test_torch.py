@@ -102,7 +102,18 @@ def test_streams_differ_by_seed_step_and_part_and_come_back():
     def numbers(*key):
         return torch.randn(4000, generator=stream(*key), dtype=torch.float64)
 
-    keys = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 1, 1), (1, 1, 0), (7, 2**31, 3), (7, 3, 2**31)]
+    keys = [
+        (0, 0, 0),
+        (0, 0, 1),
+        (0, 1, 0),
+        (1, 0, 0),
+        (0, 1, 1),
+        (1, 1, 0),
+        (7, 2**31, 3),
+        (7, 3, 2**31),
+        (5, 7, 9),
+        (5 + 7 * 2**32, 9, 0),
+    ]
     drawn = torch.stack([numbers(*key) for key in keys])
     assert torch.equal(drawn[4], numbers(*keys[4]))
     others = torch.corrcoef(drawn) - torch.eye(len(keys), dtype=torch.float64)
