@@ -112,9 +112,13 @@ def main(argv: list[str] | None = None) -> None:
     device = on_device.find(options.device)
     try:
         text = Text.load(options.text, device)
-        table = Table(options.output / ("gpu-quick.jsonl" if options.quick else "gpu-runs.jsonl"))
     except OSError as error:
         parser.error(f"argument --text: {str(options.text)!r}: {error.strerror}; expected a file that can be read")
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        table = Table(options.output / ("gpu-quick.jsonl" if options.quick else "gpu-runs.jsonl"))
+    except OSError as error:
+        parser.error(f"argument --output: {str(options.output)!r}: {error.strerror}; expected a folder to write to")
     except FolderError as error:
         parser.error(f"argument --output: {error}")
     scales = {name: (TINY if options.quick else SIZES)[name] for name in dict.fromkeys(options.sizes)}

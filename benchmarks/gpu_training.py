@@ -1,7 +1,8 @@
 """Training runs of gpu_claims.py: a GPT on bytes, by the PyTorch port, described by a Spec and kept as a Result.
 
-Nothing waits for the GPU within a step. So whether a run has diverged is seen where its curve is looked at, eight times
-a run; it then ends.
+Within a step nothing waits for the GPU but the places of a batch, which are sent there, and the draw of GNB's labels.
+So whether a run has diverged is seen where its curve is looked at, eight times a run, or where no labels can be drawn
+as the logits are not finite; it then ends.
 """
 
 import hashlib
@@ -102,9 +103,9 @@ class Training:
         last = len(self.text.train) - self.context
         starts = torch.randint(last, (self.spec.batch,), generator=self.starts)
         windows = self.text.windows(starts, self.context + 1, self.text.train)
+        self.opt.zero_grad()  # before the estimate, which takes as much room
         if self.base in ESTIMATORS and self.opt.curvature_due:
             self._estimate(windows[: max(1, round(ESTIMATORS[self.base].fraction * len(windows)))])
-        self.opt.zero_grad()
         self._loss(windows).backward()
         self.norms.append(torch.nn.utils.clip_grad_norm_(self.params, CLIP_NORM))
         self.t += 1
@@ -153,7 +154,14 @@ def perform(spec: Spec, text: Text, device: Any, bf16: bool, tick: Callable[[], 
     seconds, diverged_at = 0.0, None
     start = time.perf_counter()
     for t in range(1, spec.steps + 1):
-        run.step()
+        try:
+            run.step()
+        except RuntimeError as error:
+            if "probability tensor contains" not in str(error):
+                raise
+            seconds += time.perf_counter() - start
+            diverged_at = t
+            break
         tick()
         if t in looks:
             wait(device)
