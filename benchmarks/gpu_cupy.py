@@ -58,7 +58,7 @@ def cupy_device() -> SimpleNamespace:
     except Exception as error:  # CuPy's own kinds
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise SystemExit(f"error: CuPy finds no GPU here; expected one ({said})") from None
-    if not hasattr(cupy, "vecdot"):  # of NumPy 2, which CuPy got later
+    if not hasattr(cupy, "vecdot"):  # of NumPy 2's functions, the one that CuPy 14 lacks and the tiny GPT asks for
         cupy.vecdot = lambda a, b: cupy.einsum("...i,...i->...", a, b)
     return SimpleNamespace(
         name=f"{name}, CuPy {cupy.__version__}",

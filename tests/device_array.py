@@ -1,4 +1,4 @@
-"""A stand-in for CuPy's arrays where there is no GPU, as strict as they are.
+"""A stand-in for CuPy's arrays where there is no GPU, as strict with arrays of the host as they are.
 
 An Array holds an ndarray that nobody else sees. NumPy's functions reach it through __array_ufunc__ and
 __array_function__, and give Arrays, 0-d ones too, never NumPy's scalars. It refuses what CuPy refuses: np.asarray and
