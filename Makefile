@@ -37,7 +37,7 @@ test-web: .venv/web
 	.venv/bin/python -m pytest -n 0 tests/web
 
 notebooks: .venv/notebooks
-	.venv/bin/jupyter lab notebooks/00_start_here.ipynb
+	.venv/bin/jupyter lab --ServerApp.root_dir=. notebooks/00_start_here.ipynb
 
 test-notebooks: .venv/notebooks
 	.venv/bin/python -m pytest -n 2 tests/notebooks
