@@ -129,12 +129,10 @@ def update_triton(
     theta, m, h, g = map(_local, (theta, m, h, g))
     for some in _alike(theta):
         where = theta[some[0]].device
-        if isinstance(lr, Tensor):
-            rate = lr.to(where, torch.float64).reshape(1)
-        else:
-            rate = torch.full((1,), lr, dtype=torch.float64, device=where)
         settings = _settings((weight_decay, beta1, 1 - beta1, gamma, clip, eps), where)
-        _launch(sophia_kernel, [[array[i] for i in some] for array in (theta, m, h, g)], 2, rate, settings)
+        _launch(
+            sophia_kernel, [[array[i] for i in some] for array in (theta, m, h, g)], 2, _number(lr, where), settings
+        )
 
 
 # -- the renewal of h --------------------------------------------------------------------------------------------------
@@ -196,13 +194,9 @@ def renew_triton(
     h, *factors = map(_local, (h, a) if b is None or square else (h, a, b))
     for some in _alike(h):
         where = h[some[0]].device
-        if isinstance(count, Tensor):
-            total = count.to(where, torch.float64).reshape(1)
-        else:
-            total = torch.full((1,), count, dtype=torch.float64, device=where)
         arrays = [[array[i] for i in some] for array in (h, *factors)]
         settings = _settings((beta2, 1 - beta2), where)
-        _launch(renewal_kernel, arrays, 1, total, settings, FACTORS=len(factors), SQUARE=square)
+        _launch(renewal_kernel, arrays, 1, _number(count, where), settings, FACTORS=len(factors), SQUARE=square)
 
 
 # -- launching ---------------------------------------------------------------------------------------------------------
@@ -237,6 +231,13 @@ def _settings(values: tuple[float, ...], where: torch.device) -> Tensor:
 def _local(tensors: Sequence[Tensor]) -> list[Tensor]:
     """This rank's shards, where FSDP2 has made DTensors of the tensors, which have no address of their own."""
     return [x.to_local() if hasattr(x, "to_local") else x for x in tensors]
+
+
+def _number(x: float | Tensor, where: torch.device) -> Tensor:
+    """x on the device, float64 (1,); nobody waits for it where it is there already."""
+    if isinstance(x, Tensor):
+        return x.to(where, torch.float64).reshape(1)
+    return torch.full((1,), x, dtype=torch.float64, device=where)
 
 
 def _alike(tensors: Sequence[Tensor]) -> list[list[int]]:
