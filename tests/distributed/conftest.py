@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.libraries import loaded
+
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Four devices, read when JAX is first asked for one; and quick compilation, as compiling is what these tests wait for.
@@ -15,26 +17,19 @@ collect_ignore = ["problem.py", "worker.py"]  # doctests are looked for in what 
 WORLDS = (2, 4)
 
 
-def loaded(name):
-    """A module; where it must be there, as SOPHIA_REF_PORTS=required says, its absence is a failure."""
-    if os.environ.get("SOPHIA_REF_PORTS") == "required":
-        return importlib.import_module(name)
-    return pytest.importorskip(name, reason=f"{name} is not installed here; `make test-distributed` installs it")
-
-
 @pytest.fixture(scope="session")
 def torch():
-    return loaded("torch")
+    return loaded("torch", "test-distributed")
 
 
 @pytest.fixture(scope="session")
 def jax():
-    return loaded("jax")
+    return loaded("jax", "test-distributed")
 
 
 @pytest.fixture(scope="session")
 def port(jax):
-    loaded("optax")
+    loaded("optax", "test-distributed")
     return importlib.import_module("sophia_ref.ports.optax")
 
 

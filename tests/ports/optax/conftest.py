@@ -5,20 +5,15 @@ import os
 
 import pytest
 
+from tests.libraries import loaded
+
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
-def loaded(name):
-    """A module; where it must be there, as SOPHIA_REF_PORTS=required says, its absence is a failure."""
-    if os.environ.get("SOPHIA_REF_PORTS") == "required":
-        return importlib.import_module(name)
-    return pytest.importorskip(name, reason=f"{name} is not installed here; `make test-ports` installs it")
-
-
 @pytest.fixture(scope="session")
 def jax():
-    return loaded("jax")
+    return loaded("jax", "test-ports")
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +23,7 @@ def jnp(jax):
 
 @pytest.fixture(scope="session")
 def optax(jax):
-    return loaded("optax")
+    return loaded("optax", "test-ports")
 
 
 @pytest.fixture(scope="session")
