@@ -103,8 +103,8 @@ bench: .venv-bench/ready
 	.venv-bench/bin/python benchmarks/bench_growth.py --output out/growth.png
 
 gpu: .venv-gpu/ready
-	.venv-gpu/bin/python benchmarks/gpu_step.py --picture out/gpu_step.png
-	.venv-gpu/bin/python benchmarks/gpu_cupy.py
+	.venv-gpu/bin/python benchmarks/gpu_step.py --picture out/gpu_step.png; stepped=$$?; \
+	.venv-gpu/bin/python benchmarks/gpu_cupy.py && exit $$stepped
 
 gpu-claims: .venv-gpu/ready
 	.venv-gpu/bin/python benchmarks/gpu_claims.py $(if $(TEXT),--text $(TEXT))

@@ -7,7 +7,8 @@ As in `sophia-ref claims`, whose ranges, trials, statistics and tables these are
 number of trials for every run length, AdamW for every T and 2T, on a seed and held-out data of their own; the best is
 then trained with three other seeds. First the time and memory of a step are measured, and it is said how many runs
 there are and how long they will take. Each run is kept as soon as it is done, in gpu-runs.jsonl, so that the same
-command goes on where it was stopped. The page is FOLDER.md, with what `sophia-ref claims --output FOLDER` has left.
+command goes on where it was stopped, on a device of the same name: on another it begins anew. The page is FOLDER.md,
+with what `sophia-ref claims --output FOLDER` has left.
 """
 
 import argparse
@@ -127,8 +128,8 @@ def main(argv: list[str] | None = None) -> None:
         name = "--text" if options.text else "--sizes"
         parser.error(f"argument {name}: {text.name} has {text.size} bytes; expected at least {shortest}")
     bf16 = device.type == "cuda"
-    task = f"bytes {text.sha256[:16]}" + " in bfloat16" * bf16
     described = on_device.described(device)
+    task = f"bytes {text.sha256[:16]} on {described['name']}" + " in bfloat16" * bf16
 
     arms = {name: arms_of(scale, task) for name, scale in scales.items()}
     steps = {name: measured(scale, task, text, device, bf16) for name, scale in scales.items()}

@@ -7,7 +7,7 @@ The fused path must first pass the whole conformance kit on the device, and then
 row is timed alone: medians of the device's own clock with quartiles, beside what a loop of nothing but steps takes,
 Python included, and the most memory of parameters, gradients, state and whatever else was taken. The floor is the bytes
 that cannot be saved, 24 a parameter for a step and 12 for a renewal, at the speed of a copy. Goals, on an H100: 1.3 ms,
-0.8 ms, and no more memory than AdamW.
+0.8 ms, and no more memory than AdamW in a round of a training: a renewal from sums of gradients, new gradients, a step.
 """
 
 import argparse
@@ -32,6 +32,8 @@ SIZE = PRESETS["gpt2-small"].size  # 124,373,760
 STEP_BYTES, RENEWAL_BYTES = 24, 12  # a float32 parameter: theta, m, h, g read, theta, m written; h, g read, h written
 GOALS = {"step": 1.3, "renewal": 0.8}  # ms on an H100, whose floors are 1.02 and 0.51 at the 2,914 GB/s of its copies
 ON_H100 = {"step": 1.3 / 1.02, "renewal": 0.8 / 0.51}  # times the floor, for other GPUs
+H100 = "NVIDIA H100 80GB HBM3"  # the one on a board of its own; the cards, PCIe and NVL, have other memories
+TABLES = 1e-3  # of AdamW's memory: what is not worth a word, as the kernels' tables, some hundred kB
 B = 480 * 1024  # predictions of the paper's batch
 SETTINGS = dict(lr=1e-4, gamma=0.05, weight_decay=0.2)
 
@@ -118,15 +120,38 @@ ROWS = [
     ("h renewed, tensor by tensor", "renewal", renew_plainly),
     ("h renewed like the official SophiaG's", "renewal", renew_officially),
 ]
-FUSED, COMPARED = (ROWS[0][0], ROWS[7][0]), ROWS[4][0]
+FUSED = ROWS[0][0], ROWS[7][0]
+
+
+def parameters_of(parameters, device) -> list[Any]:
+    """Parameters, on a device from which what was there before has gone."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return [torch.nn.Parameter(x) for x in tensors_of(parameters, device)]
+
+
+def memory_of_a_round(opt: Any, params: list[Any], device: Any) -> int | None:
+    """The most memory of a training but for its model: where opt takes curvature, sums of gradients from which h is
+    renewed, then gradients, and a step."""
+    gnb = port.GNB(params)
+
+    def job():
+        opt.zero_grad()
+        if getattr(opt, "curvature_due", False):
+            gnb.total, gnb.count = [torch.randn_like(p) for p in params], B
+            opt.update_curvature(gnb)
+        for p in params:
+            p.grad = torch.randn_like(p)
+        opt.step()
+
+    job()
+    return on_device.peak(job, device)
 
 
 def row_of(make, parameters, device, repetitions, title) -> tuple[on_device.Times, int | None]:
     """Times and most memory of one row, whose tensors are gone when this returns."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    params = [torch.nn.Parameter(x) for x in tensors_of(parameters, device)]
+    params = parameters_of(parameters, device)
     for p in params:
         p.grad = torch.randn_like(p)
     job = make(params)
@@ -170,14 +195,14 @@ def judged(results: dict[str, Any]) -> list[str]:
     rows, lines = {row["row"]: row for row in results["rows"]}, []
     for row, (kind, limit) in zip(FUSED, GOALS.items(), strict=True):
         ms = rows[row]["ms"][0]
-        if "H100" not in results["name"]:
+        if results["name"] != H100:
             limit = ON_H100[kind] * results["floor_ms"][kind]
         lines.append(f"{kind} in at most {limit:.2f} ms: {'met' if ms <= limit else 'missed'}, {ms:.3f} ms")
-    most, others = (rows[row]["peak_bytes"] for row in (FUSED[0], COMPARED))
-    met = "met" if most <= others else "missed"
-    lines.append(f"no more memory than AdamW: {met}, {most / 1e6:,.1f} MB against {others / 1e6:,.1f} MB")
-    if "H100" not in results["name"]:
-        lines.append("the limits are those for an H100, as multiples of the floor")
+    ours, adamws = (results["round_bytes"][name] for name in ("Sophia", "AdamW"))
+    met = "met" if ours <= (1 + TABLES) * adamws else "missed"
+    lines.append(f"no more memory than AdamW: {met}, {ours / 1e6:,.1f} MB against {adamws / 1e6:,.1f} MB in a round")
+    if results["name"] != H100:
+        lines.append(f"the limits are those for an {H100}, as multiples of the floor")
     return lines
 
 
@@ -239,8 +264,14 @@ def main(argv: list[str] | None = None) -> None:
             kind: 1e3 * bytes_each * parameters / copied
             for kind, bytes_each in (("step", STEP_BYTES), ("renewal", RENEWAL_BYTES))
         },
+        "round_bytes": {},
         "rows": [],
     }
+    for name, optimizer in (("Sophia", port.Sophia), ("AdamW", torch.optim.AdamW)):
+        params = parameters_of(options.parameters, device)
+        opt = optimizer(params, 1e-4, fused=True, **{"every": 1} if name == "Sophia" else {})
+        results["round_bytes"][name] = memory_of_a_round(opt, params, device)
+        del opt, params
     for row, kind, make in tqdm(ROWS, "rows", leave=False, disable=None):
         times, most = row_of(make, options.parameters, device, options.repetitions, row)
         results["rows"].append({"row": row, "kind": kind, "ms": times[:3], "loop_ms": times.loop, "peak_bytes": most})

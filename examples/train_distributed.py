@@ -79,7 +79,6 @@ METHODS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, dict(lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1)),
 }
 CLIP_NORM, LAST = 1.0, 0.05  # of the gradient's norm; the last learning rate, as a share of the highest
-# What a run that is resumed must have as before.
 LASTING = "preset data method batch curvature_batch micro_batch steps warmup lr gamma bf16 seed".split()
 KEPT = 2  # checkpoints
 
@@ -263,10 +262,10 @@ def train(args: argparse.Namespace, model: TinyGPT, device: torch.device) -> Non
         """DDP exchanges gradients after the last part; fully_shard after each, as it keeps none but its shard's."""
         return wrapped.no_sync() if args.engine == "ddp" and i != parts[-1] else nullcontext()
 
-    start = load(args, gpt, opt) if args.resume else 0
+    start = load(args, data, gpt, opt) if args.resume else 0
     if args.folder and not args.resume and first:
         with replacing(Path(args.folder, "settings.json")) as file:
-            file.write(json.dumps({name: getattr(args, name) for name in LASTING}, indent=1).encode())
+            file.write(json.dumps(lasting(args, data), indent=1).encode())
     parts = own_parts(args.batch // args.micro_batch)
     bar = tqdm(total=args.until, initial=start, unit="step", disable=None if first else True)
     clock, since = time.perf_counter(), start
@@ -313,7 +312,13 @@ def save(args: argparse.Namespace, gpt: GPT, opt: Any, step: int) -> None:
                 shutil.rmtree(old)
 
 
-def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
+def lasting(args: argparse.Namespace, data: Data) -> dict[str, Any]:
+    """The settings that a run that is resumed must have as before, with how much there is to read."""
+    read = f"{args.data or 'the Python language reference'}, {len(data.tokens):,} tokens"
+    return {name: getattr(args, name) for name in LASTING} | {"data": read}
+
+
+def load(args: argparse.Namespace, data: Data, gpt: GPT, opt: Any) -> int:
     """The step of the last checkpoint, which gpt and opt then have."""
     found = sorted(path.parent for path in Path(args.folder).glob("step-*/.metadata"))
     if not found:
@@ -325,10 +330,9 @@ def load(args: argparse.Namespace, gpt: GPT, opt: Any) -> int:
             raise ValueError("something is missing")
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"--resume: {path}; expected the settings of the run ({error})") from None
-    for name in LASTING:
-        if getattr(args, name) != before[name]:
-            expected = f"{before[name]}, as before --resume"
-            raise ValueError(f"--{name.replace('_', '-')}: {getattr(args, name)}; expected {expected}")
+    for name, value in lasting(args, data).items():
+        if value != before[name]:
+            raise ValueError(f"--{name.replace('_', '-')}: {value}; expected {before[name]}, as before --resume")
     model, state = get_state_dict(gpt, opt)
     saved = {"model": model, "opt": state}
     dcp.load(saved, checkpoint_id=found[-1])

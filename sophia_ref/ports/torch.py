@@ -15,8 +15,8 @@
 The arithmetic is that of `sophia_ref.Sophia`, operation by operation: in float32 and float64 on a CPU it gives the same
 bits, whichever of the paths computes. A float16 or bfloat16 parameter is the rounded copy of a float32 theta.
 
-Nobody looks for NaN, as that would wait for the device, and nothing hides it: NaN in a gradient or in h_hat is NaN in
-the parameter. Infinity in h_hat would hold its coordinate for good, in silence.
+The optimizers do not look for NaN, as that would wait for the device, and do not hide it: NaN in a gradient or in h_hat
+is NaN in the parameter. Infinity in h_hat would hold its coordinate for good, in silence.
 """
 
 from __future__ import annotations

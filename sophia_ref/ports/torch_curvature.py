@@ -194,7 +194,8 @@ class GNB(_Estimator):
         labels: integers (...), or for "gaussian" numbers (..., C), instead of drawing them: to repeat a draw. True
         labels would make this the empirical Fisher, which is no curvature.
 
-        Labels are drawn in float32 (float64 from float64 outputs) and held constant.
+        Labels are drawn in float32 (float64 from float64 outputs) and held constant. torch.multinomial, which draws
+        those of "categorical", waits for the device and raises RuntimeError where outputs are NaN or infinite.
         """
         live = self._live("outputs", outputs)
         loss, B = self._sampled(outputs, mask, labels, likelihood)

@@ -44,15 +44,19 @@ def test_a_run_saved_by_two_processes_goes_on_in_four_as_one_would_have(example,
     np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=2e-6, rtol=0)
     np.testing.assert_allclose(found[:, 1], expected[:, 1], atol=2e-4, rtol=0)
     started(*SETTINGS, *folder, "--resume", "--seed", "1")
+    data = example.Data(example.options(), example.PRESETS["10k"])
     with pytest.raises(ValueError, match="--seed: 1; expected 0, as before --resume"):
-        example.load(example.options(), None, None)
+        example.load(example.options(), data, None, None)
+    data.tokens = data.tokens[:1000]
+    with pytest.raises(ValueError, match=r"--data: .*, 1,000 tokens; expected .*, \d{3},\d{3} tokens, as before"):
+        example.load(example.options(), data, None, None)
     for broken in ("{}", "[", "[1]"):
         (tmp_path / "settings.json").write_text(broken)
         with pytest.raises(ValueError, match=r"--resume: .*settings.json; expected the settings of the run \("):
-            example.load(example.options(), None, None)
+            example.load(example.options(), data, None, None)
     started(*SETTINGS, "--folder", str(tmp_path / "nothing"), "--resume")
     with pytest.raises(ValueError, match=r"--resume: .*/nothing has no checkpoint"):
-        example.load(example.options(), None, None)
+        example.load(example.options(), data, None, None)
 
 
 def test_sophia_h_is_the_same_on_one_process_and_sharded_on_two():

@@ -15,6 +15,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from textwrap import shorten
 from types import ModuleType
 from typing import Any
 
@@ -68,7 +69,7 @@ def device_named(name: str) -> torch.device:
     try:
         torch.ones(1, device=device).item()
     except Exception as error:  # what PyTorch raises differs from device to device
-        said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        said = shorten((str(error) or type(error).__name__).splitlines()[0], 120, placeholder=" ...").rstrip(".")
         raise TargetError(f"device: {name!r} is not to be had here; expected one that is ({said})") from None
     return device
 

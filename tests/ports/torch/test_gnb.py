@@ -247,6 +247,8 @@ def test_nan_is_not_hidden():
     inputs[0, 1] = torch.nan
     gnb.add(inputs @ w, labels=torch.tensor(LABELS))
     assert gnb.estimate()[0].isnan().all()
+    with pytest.raises(RuntimeError, match="probability tensor contains either `inf`, `nan`"):
+        gnb.add(inputs @ w)  # labels cannot be drawn
 
 
 @pytest.mark.parametrize(
