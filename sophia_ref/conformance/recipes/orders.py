@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from sophia_ref.conformance.profiles import OFFICIAL_EPS, SOPHIAS, knobs_of
 from sophia_ref.conformance.vectors import Case, Given
 
 Array = Any
+LONG = 4096  # bits of a denominator
 PAIRWISE = 8  # numbers from which on NumPy does not add one after the other
 
 
@@ -125,23 +127,37 @@ class Arithmetic:
             theta = theta * (1 - rate * decay)
         else:
             return theta - np.asarray(rate, self.dtype) * (update + decay * theta)
-        return theta - rate * update
+        theta = theta - rate * update
+        return _short(theta) if self.exact else theta
 
     def correction(self, beta: float, t: int) -> Any:
         """1 - β^t."""
         if self.exact:
             return 1 - Fraction(beta) ** t
         if self.order.powers == "exact":
-            return float(1 - Fraction(beta) ** t)
+            return _correction(beta, t)
         if self.order.powers == "single":
             return self.dtype.type(1) - self.dtype.type(beta) ** self.dtype.type(t)
         return 1 - beta**t
+
+
+@lru_cache(maxsize=1024)
+def _correction(beta: float, t: int) -> float:
+    return float(1 - Fraction(beta) ** t)
 
 
 def _fractions(x: Array) -> Array:
     flat = np.empty(np.size(x), object)
     flat[:] = [Fraction(v) if isfinite(v) else v for v in map(float, np.ravel(x))]
     return flat.reshape(np.shape(x))
+
+
+def _short(x: Array) -> Array:
+    """Fractions, and NaN for those that have grown too LONG: with every step that is rounded theta's get longer, and none
+    of them is a float again, whose denominators have 1,075 bits at most."""
+    found = np.empty(x.size, object)
+    found[:] = [nan if isinstance(v, Fraction) and v.denominator.bit_length() > LONG else v for v in x.ravel()]
+    return found.reshape(x.shape)
 
 
 def _start(case: Case, arithmetic: Arithmetic) -> tuple[Array, Array, Array, Array]:

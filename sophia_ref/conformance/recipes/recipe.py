@@ -171,18 +171,20 @@ def _tolerances(case: Case, expected: list[dict[str, Array]], free: Mapping[str,
         exact = evaluate(case, EXACTLY)
     except (ZeroDivisionError, OverflowError):  # no exact result, or none that a float holds
         exact = [dict.fromkeys(fields, np.full(case.theta.shape, np.nan)) for fields in expected]
-    count, worst = 0, {name: 0.0 for fields in expected for name in fields}
-    units = units_of(case, expected)
+    both = zip(expected, units_of(case, expected), strict=True)
+    units = _stacked([{name: unit[name] for name in fields if name in unit} for fields, unit in both])
+    wanted = _stacked(expected)
+    count, worst = 0, dict.fromkeys(wanted, 0.0)
     for order in orders(case):
         count += 1
         if order.last == "fused" and order.decay != "first":
             continue  # a decay that is fused with the step is the same in any form
-        for fields, other, unit in zip(expected, evaluate(case, order), units, strict=True):
-            for name, x in fields.items():
-                if order.form != "second" and name in ("denominator", "ratio", "update", "clipped"):
-                    continue  # they mean something else there
-                off = distance(other[name], x, unit.get(name))
-                worst[name] = max(worst[name], off[~free.get(name, np.zeros(x.shape, bool))].max(initial=0))
+        other = _stacked(evaluate(case, order))
+        for name, x in wanted.items():
+            if order.form != "second" and name in ("denominator", "ratio", "update", "clipped"):
+                continue  # they mean something else there
+            off = distance(other[name], x, units.get(name))
+            worst[name] = max(worst[name], off[:, ~free.get(name, np.zeros(x.shape[1:], bool))].max(initial=0))
     tolerance = {}
     for name, off in worst.items():
         if off == 0 and all(
@@ -202,6 +204,12 @@ def _tolerances(case: Case, expected: list[dict[str, Array]], free: Mapping[str,
         reason = f"{count} orders of evaluation are up to {int(np.ceil(off))} ulps from the reference; twice that, at least 2"
         tolerance[name] = {"ulps": allowed if name != "clipped" else 0, "reason": reason}
     return tolerance
+
+
+def _stacked(steps: list[dict[str, Array]]) -> dict[str, Array]:
+    """Each field of all the steps that have it, (steps, ...)."""
+    names = dict.fromkeys(name for fields in steps for name in fields)
+    return {name: np.stack([fields[name] for fields in steps if name in fields]) for name in names}
 
 
 def _same(x: Array, exact: Array) -> bool:
