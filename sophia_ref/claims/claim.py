@@ -12,6 +12,8 @@ from sophia_ref.claims.statistics import Interval
 REPRODUCED, PARTLY = "reproduced", "partly"
 NOT, UNDERPOWERED = "not reproduced at this scale", "underpowered"
 OUTCOMES = (REPRODUCED, PARTLY, NOT, UNDERPOWERED)
+MAP = "a map, no claim"
+BY_CHANCE = 0.1  # share of comparisons that may come out as claimed, and the claim has no part in it
 YES, NO, OPEN = "yes", "no", "open"
 
 Numbers = dict[str, Any]  # what a claim measured, as JSON has it: None stands for what is not finite
@@ -19,11 +21,23 @@ TableOf = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, header, r
 
 
 class Verdict(NamedTuple):
-    """One of OUTCOMES, why in one or two sentences with numbers, and the regime that it holds for."""
+    """The answers to the parts of a claim, none for what makes none; why, in one or two sentences with numbers; and the
+    regime that it holds for."""
 
-    outcome: str
+    answers: Sequence[str]
     why: str
     regime: str
+
+    @property
+    def outcome(self) -> str:
+        """One of OUTCOMES, or MAP."""
+        return combine(self.answers) if self.answers else MAP
+
+    @property
+    def counts(self) -> str:
+        """How many comparisons came out how."""
+        yes, no, unknown = (self.answers.count(a) for a in (YES, NO, OPEN))
+        return f"{yes} of {len(self.answers)} as claimed, {no} not, {unknown} open"
 
 
 @dataclass(frozen=True)
@@ -55,27 +69,30 @@ class Claim:
 
 
 def answer(interval: Interval | Sequence[Any], threshold: float = 0.0) -> str:
-    """Whether a number lies below the threshold: YES or NO where its whole interval says so, OPEN where it holds both.
-
-    None, NaN: OPEN. An interval that ends at infinity, as where runs diverged, is judged like any other.
-    """
+    """Whether a number lies below the threshold: YES or NO where its whole interval says so, OPEN where it holds both,
+    or is None."""
     _, low, high = (math.nan if x is None else float(x) for x in interval)
     if high <= threshold:
         return YES
     return NO if low > threshold else OPEN
 
 
+def above(interval: Interval | Sequence[Any], threshold: float = 0.0) -> str:
+    """Whether a number lies above the threshold."""
+    return {YES: NO, NO: YES, OPEN: OPEN}[answer(interval, threshold)]
+
+
 def combine(answers: Sequence[str]) -> str:
     """The outcome of a claim from the answers to its parts.
 
-    All YES: reproduced; some: partly. None: not reproduced where at least half are NO, underpowered where most are
-    OPEN.
+    All YES: reproduced; more than BY_CHANCE of them: partly. Fewer: not reproduced where at least half are NO,
+    underpowered otherwise.
     """
     if not answers:
         raise ValueError("answers: none; expected at least one")
     if all(a == YES for a in answers):
         return REPRODUCED
-    if YES in answers:
+    if answers.count(YES) > BY_CHANCE * len(answers):
         return PARTLY
     return NOT if 2 * answers.count(NO) >= len(answers) else UNDERPOWERED
 
@@ -111,9 +128,22 @@ def number(x: Any, digits: str = ".3f") -> str:
 def spread(interval: Sequence[Any], digits: str = ".3f") -> str:
     """value [low, high], as tables have intervals."""
     value, low, high = interval
-    if value is None:
-        return "diverged"
     return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def within(interval: Sequence[Any], ends: Sequence[float], digits: str = ".2f") -> str:
+    """`spread` of what cannot be told beyond two ends, as a speed-up beyond the runs that it was found between: there
+    with a sign.
+
+    >>> within([2.0, 1.2, 2.0], [0.5, 2.0])
+    '≥ 2.00 [1.20, ≥ 2.00]'
+    """
+
+    def one(x: Any) -> str:
+        near = [f"{sign} " for sign, end in zip("≤≥", ends, strict=True) if math.isclose(x, end, rel_tol=1e-3)]
+        return "".join(near[:1]) + number(x, digits)
+
+    return f"{one(interval[0])} [{one(interval[1])}, {one(interval[2])}]"
 
 
 def seconds_in_words(seconds: float) -> str:

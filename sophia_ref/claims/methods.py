@@ -76,6 +76,23 @@ def space(method: str) -> Space:
     return {**SPACES[base], **({"eps": FLOOR} if "floor" in options else {})}
 
 
+EDGE = 1 / 8  # of a range, in its logarithm: a best setting so near its end may have a better one beyond it
+
+
+def told(method: str, settings: Mapping[str, float]) -> str:
+    """Settings as people read them, with a star where one lies within EDGE of an end of its range.
+
+    >>> told("Signum", {"lr": 0.0074, "1-beta1": 0.1, "decay": 0.2})
+    'lr 0.0074*, 1-beta1 0.1, decay 0.2'
+    """
+    words = []
+    for name, value in settings.items():
+        low, high = space(method)[name]
+        place = np.log(value / low) / np.log(high / low)
+        words.append(f"{name} {value:.3g}" + "*" * (not EDGE < place < 1 - EDGE))
+    return ", ".join(words)
+
+
 def make_optimizer(method: str, settings: Mapping[str, float], steps: int, layout: Any = None) -> Any:
     """The method with these settings, whose learning rate warms up over a tenth of the steps and falls by a cosine to a
     twentieth. layout: of the model, for AdaHessian's averages."""

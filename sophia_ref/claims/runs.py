@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -29,6 +28,7 @@ Array = Any
 SEMANTICS = 1  # to be raised when the code changes so that a Spec means another run: old results are then ignored
 POINTS = 8  # of a curve
 GREATEST = 1e30  # norm that is kept; beyond it quantiles would warn
+LOST = 10.0  # nats that a run counts as which diverged, or ended higher: far worse than to guess
 CLIP_NORM = 1.0  # of gradients, as in the paper
 
 
@@ -73,15 +73,19 @@ class Result(NamedTuple):
     diverged_at: int | None
 
     @property
+    def diverged(self) -> bool:
+        """Whether it has no loss at the end."""
+        return self.validation[-1] is None
+
+    @property
     def loss(self) -> float:
-        """At the end; infinite if it diverged."""
-        final = self.validation[-1]
-        return math.inf if final is None else final
+        """At the end, at most LOST: so much does a run count that diverged."""
+        return float(self.curve[-1])
 
     @property
     def curve(self) -> Array:
-        """validation as an array, infinite where it diverged."""
-        return np.array([math.inf if value is None else value for value in self.validation])
+        """validation as an array, at most LOST."""
+        return np.array([LOST if value is None else min(value, LOST) for value in self.validation])
 
 
 def perform(spec: Spec) -> Result:
@@ -197,5 +201,5 @@ class Table:
 
 
 def losses(table: Table, specs: Sequence[Spec]) -> Array:
-    """Final losses of runs, (n,), infinite where they diverged."""
+    """Final losses of runs, (n,), at most LOST."""
     return np.array([table[spec].loss for spec in specs])

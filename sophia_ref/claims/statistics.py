@@ -1,6 +1,5 @@
-"""What a handful of seeds can say: bootstrap intervals, the best of n trials, and how much sooner one method arrives.
-
-A run that diverged has an infinite loss here, and no average hides it.
+"""What a handful of seeds and of trials can say: intervals, the best of n trials, and how much sooner one method
+arrives.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ DRAWS = 10_000
 
 
 class Interval(NamedTuple):
-    """A number, and the interval that holds it with 95% confidence; all three may be infinite or, where infinities were
-    subtracted, NaN."""
+    """A number, and the interval that holds it with 95% confidence."""
 
     value: float
     low: float
@@ -46,13 +44,10 @@ def bootstrap(
         raise ValueError(f"level: {level!r}; expected a number in (0, 1)")
     rng = np.random.default_rng(seed)
     resampled = [group[rng.integers(len(group), size=(draws, len(group)))] for group in groups]
-    with np.errstate(invalid="ignore", over="ignore"):
-        values = np.asarray(statistic(*resampled))  # (draws,)
-        value = float(np.asarray(statistic(*(group[None] for group in groups)))[0])
+    values = np.asarray(statistic(*resampled))  # (draws,)
+    value = float(np.asarray(statistic(*(group[None] for group in groups)))[0])
     tail = float(norm.cdf(-np.sqrt(n / (n - 1)) * t.ppf((1 + level) / 2, n - 1)))
-    if np.isnan(values).any():
-        return Interval(value, float("nan"), float("nan"))
-    values, cut = np.sort(values), int(tail * draws)  # not np.quantile, which warns of infinities
+    values, cut = np.sort(values), int(tail * draws)
     return Interval(value, float(values[cut]), float(values[draws - 1 - cut]))
 
 
@@ -61,10 +56,61 @@ def mean_over_seeds(values: Array) -> Array:
     return values.mean(axis=1)
 
 
-def difference(a: Array, b: Array) -> Interval:
-    """The mean of a - b over seeds, (n,) each; entry i of both has seed i, so that what a seed does to both cancels."""
-    with np.errstate(invalid="ignore"):
-        return bootstrap([np.asarray(a, np.float64) - np.asarray(b, np.float64)], mean_over_seeds)
+class Tuned(NamedTuple):
+    """A method as tuned. losses (seeds,): of the runs that are shown; in all methods entry i has seed i. scores
+    (trials,): of the trials, the best of which was taken; empty where the settings are given and not tuned."""
+
+    losses: Array
+    scores: Array = ()
+
+
+def interval(
+    methods: Sequence[Tuned],
+    statistic: Callable[[Array], Array],
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The interval of a statistic of mean losses that other seeds and other trials would leave: (m, methods) -> (m,).
+
+    Seeds are drawn anew with replacement, the same for all methods, as one seed means the same start and batches. Means
+    of n seeds are then spread by sqrt(n / (n - 1)) and by Student's quantile over the normal's, which the plain
+    bootstrap lacks (Hesterberg 2015, section 3.5). Trials are drawn anew too, the same points of the sequence for all
+    methods that have as many, and what the best of them scores above the best of all is added to the mean: what the
+    tuning owes to luck. So a method whose best trial stands alone is not sure of it.
+    Raises ValueError for less than two seeds, for methods with different numbers of them, or for a level outside
+    (0, 1).
+    """
+    from scipy.stats import norm, t
+
+    losses = [np.asarray(method.losses, np.float64) for method in methods]
+    n = len(losses[0])
+    if n < 2 or any(own.shape != (n,) for own in losses):
+        raise ValueError(f"methods: have {[own.shape for own in losses]} losses; expected as many of each, 2 or more")
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level!r}; expected a number in (0, 1)")
+    tail, rng, table = (1 - level) / 2, np.random.default_rng(seed), np.stack(losses, axis=1)
+    mean = table.mean(axis=0)  # (methods,)
+    wider = np.sqrt(n / (n - 1)) * t.ppf(1 - tail, n - 1) / norm.ppf(1 - tail)
+    means = mean + wider * (table[rng.integers(n, size=(draws, n))].mean(axis=1) - mean)  # (draws, methods)
+    for trials in sorted({len(method.scores) for method in methods} - {0}):
+        drawn = rng.integers(trials, size=(draws, trials))
+        for i, method in enumerate(methods):
+            if len(method.scores) == trials:
+                scores = np.asarray(method.scores, np.float64)
+                means[:, i] += scores[drawn].min(axis=1) - scores.min()
+    low, high = np.quantile(statistic(means), [tail, 1 - tail])
+    return Interval(float(statistic(mean[None])[0]), float(low), float(high))
+
+
+def mean(method: Tuned) -> Interval:
+    """Of its losses."""
+    return interval([method], lambda means: means[:, 0])
+
+
+def difference(a: Tuned, b: Tuned) -> Interval:
+    """The mean loss of a above that of b."""
+    return interval([a, b], lambda means: means[:, 0] - means[:, 1])
 
 
 def best_of(scores: Array) -> Array:
@@ -100,20 +146,30 @@ def steps_to_reach(target: Array, lengths: Array, losses: Array) -> Array:
         above, below = losses[..., i], losses[..., i + 1]
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.where(above > below, (above - target) / (above - below), 0.0).clip(0, 1)
-        share = np.where(np.isfinite(above), share, 1.0)
         between = np.log(lengths[i]) + share * np.log(lengths[i + 1] / lengths[i])
         steps = np.where(target >= below, between, steps)
     return np.exp(np.where(target >= losses[..., 0], np.log(lengths[0]), steps))
 
 
-def speedup(own: Array, steps: int, lengths: Sequence[int], others: Array) -> Interval:
+def trend(a: Sequence[Tuned], b: Sequence[Tuned], x: Sequence[float]) -> Interval:
+    """By how much the loss of a above that of b changes where x is ten times as large: the slope of a line through the
+    differences, over the logarithm of x."""
+    centred = np.log10(x) - np.mean(np.log10(x))
+    slope = centred / (centred @ centred)
+    return interval([*a, *b], lambda means: (means[:, : len(a)] - means[:, len(a) :]) @ slope)
+
+
+def speedup(own: Tuned, steps: int, lengths: Sequence[int], others: Sequence[Tuned]) -> Interval:
     """How many times as many steps the other method needs for the same loss, one means as many.
 
-    own: (n,) losses of runs of `steps` steps. others: (n, L) losses of the other method's runs of these lengths. The
-    interval is of the mean over seeds, each resampled on its own.
+    own: of runs of `steps` steps. others: the other method's, of runs of these lengths. The answer lies between the
+    shortest and the longest of them, over `steps`, as `steps_to_reach` does.
     """
+    means = np.array([np.mean(method.losses) for method in (own, *others)])
+    least = 1e-3 * means.min() if means.min() > 0 else -np.inf  # or a wide interval would leave the logarithm
 
-    def ratio(own: Array, others: Array) -> Array:
-        return steps_to_reach(own.mean(axis=1), np.asarray(lengths), others.mean(axis=1)) / steps
+    def ratio(drawn: Array) -> Array:
+        drawn = np.maximum(drawn, least)
+        return steps_to_reach(drawn[:, 0], np.asarray(lengths), drawn[:, 1:]) / steps
 
-    return bootstrap([own, others], ratio)
+    return interval([own, *others], ratio)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.claims.runs import Table
+from sophia_ref.claims.runs import LOST, Table
 from sophia_ref.claims.statistics import best_of
 from sophia_ref.claims.tuning import Arm
 
@@ -21,12 +21,10 @@ COLUMNS = 3
 
 
 def expected_best(scores: Array) -> Array:
-    """best_of, with trials that diverged as bad as the worst that did not: what they would have cost a tuner. Infinite
-    where all did."""
-    finite = np.isfinite(scores)
-    if not finite.any():
-        return np.full(len(scores), np.inf)
-    return best_of(np.where(finite, scores, scores[finite].max()))
+    """best_of, with trials that diverged as bad as the worst that did not: what they would have cost a tuner. LOST where
+    all did."""
+    known = scores[scores < LOST]
+    return best_of(np.minimum(scores, known.max(initial=LOST if not len(known) else 0.0)))
 
 
 def curves(table: Table, arms: Iterable[Arm]) -> list[Curve]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from sophia_ref.claims.methods import cost_a_step, space
 from sophia_ref.claims.runs import POINTS, Spec, Table, losses
+from sophia_ref.claims.statistics import Tuned
 from sophia_ref.claims.tasks import make_task
 from sophia_ref.study import run_all, sobol
 
@@ -28,8 +29,8 @@ TUNING_SEED = 1000
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is done. lengths: steps of the three run lengths, the middle one of most ablations. trials: of each
-    method in each arm; few_trials: where there are many arms, or large models. seeds: those that are shown.
+    """How much is done. lengths: steps of the three run lengths. trials: of each method in each arm; few_trials: in the
+    map, which has many. seeds: those that are shown.
 
     model: (context, width, heads, layers). sizes: the models of claim 7. zipf_model, zipf_batches, zipf_exponents,
     zipf_lengths: the map's.
@@ -56,6 +57,11 @@ class Budget:
             lengths = getattr(self, name)
             if len(lengths) != 3 or not 1 <= lengths[0] < lengths[1] < lengths[2]:
                 raise ValueError(f"{name}: {lengths}; expected three ascending numbers of steps")
+
+    @property
+    def ablated(self) -> tuple[int, int, int]:
+        """The three lengths of ablations, which have many arms: a quarter of the shortest, it, and the middle one."""
+        return max(1, self.lengths[0] // 4), *self.lengths[:2]
 
     def of(self, full: Any, quick: Any, tiny: Any) -> Any:
         """A size of an experiment, by the name of the budget."""
@@ -128,7 +134,7 @@ class Arm(NamedTuple):
         ]
 
     def scores(self, table: Table) -> Array:
-        """Of the trials, (trials,), infinite where one diverged."""
+        """Of the trials, (trials,), at most LOST."""
         return losses(table, self.tuning())
 
     def best(self, table: Table) -> tuple[tuple[str, float], ...]:
@@ -172,6 +178,11 @@ def shown(table: Table, arm: Arm, seeds: Sequence[int], change: Change = AS_TUNE
     """The runs that are shown of an arm that is tuned, one a seed."""
     settings = change.apply(arm.best(table))
     return [arm.spec(settings, seed, change.method) for seed in seeds]
+
+
+def tuned(table: Table, arm: Arm, seeds: Sequence[int], change: Change = AS_TUNED) -> Tuned:
+    """An arm as its runs show it. Where settings are changed after tuning, luck in it is no part of the comparison."""
+    return Tuned(losses(table, shown(table, arm, seeds, change)), arm.scores(table) if change == AS_TUNED else ())
 
 
 class Plan:
@@ -242,13 +253,6 @@ def _seconds(spec: Spec, times: dict[Any, tuple[float, float]]) -> float:
 Select = Callable[[Budget], list[Need]]
 
 
-def text_arm(budget: Budget, method: str, steps: int | None = None, trials: int | None = None) -> Arm:
-    """The arm of a method on real text, by default of the middle length."""
-    return Arm(
-        "text",
-        budget.model,
-        budget.batch,
-        method,
-        steps or budget.lengths[1],
-        budget.trials if trials is None else trials,
-    )
+def text_arm(budget: Budget, method: str, steps: int) -> Arm:
+    """The arm of a method on real text."""
+    return Arm("text", budget.model, budget.batch, method, steps, budget.trials)

@@ -1,12 +1,23 @@
 """Intervals against closed forms, the best of n against enumeration, speed-ups against curves with a known answer."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from sophia_ref.claims.statistics import best_of, bootstrap, difference, mean_over_seeds, speedup, steps_to_reach
+from sophia_ref.claims.statistics import (
+    Tuned,
+    best_of,
+    bootstrap,
+    difference,
+    interval,
+    mean,
+    mean_over_seeds,
+    speedup,
+    steps_to_reach,
+    trend,
+)
 
 
 def test_the_interval_of_two_values_is_the_two_values():
@@ -48,11 +59,6 @@ def test_groups_are_resampled_on_their_own():
     assert np.isclose(found.high - found.low, width, rtol=0.15)  # resampled together it would be 0
 
 
-def test_a_run_that_diverged_makes_the_mean_infinite_and_two_make_a_difference_unknown():
-    assert difference([1.0, np.inf, 2.0], [1.0, 1.0, 1.0])[0] == np.inf
-    assert np.isnan(difference([np.inf, 1.0], [np.inf, 0.5])).all()
-
-
 @pytest.mark.parametrize(
     ("groups", "level", "message"), [([[1.0]], 0.95, "1 entries"), ([[1.0, 2.0]], 1.0, "level: 1.0")]
 )
@@ -78,11 +84,81 @@ def test_steps_to_reach_inverts_a_power_law():
 
 def test_a_longer_run_that_is_worse_counts_as_the_shorter_one():
     assert steps_to_reach(1.0, [1, 2, 4], [2.0, 1.0, 5.0]) == pytest.approx(2)
-    assert steps_to_reach(1.5, [1, 2, 4], [np.inf, 1.0, 0.5]) == pytest.approx(2)  # from nowhere to there
 
 
 def test_a_method_that_needs_half_the_steps_has_a_speedup_of_two():
     lengths = [100, 200, 400, 800]
-    adamw = np.tile(5 * np.array(lengths) ** -0.3, (5, 1))
-    own = np.full(5, 5 * (2 * 200.0) ** -0.3)  # after 200 steps what AdamW has after 400
+    adamw = [Tuned(np.full(5, 5 * length**-0.3)) for length in lengths]
+    own = Tuned(np.full(5, 5 * (2 * 200.0) ** -0.3))  # after 200 steps what AdamW has after 400
     assert np.allclose(speedup(own, 200, lengths, adamw), 2.0)
+    better = Tuned(np.full(5, 0.1))
+    assert np.allclose(speedup(better, 200, lengths, adamw), 4.0)  # AdamW's longest run
+
+
+def test_a_wide_interval_stays_where_losses_can_be():
+    adamw = [Tuned(np.array([1.0, 0.02, 0.01, 0.01, 0.02])), Tuned(np.array([0.01, 0.01, 0.5, 0.01, 0.01]))]
+    found = speedup(Tuned(np.array([0.01, 0.9, 0.02, 0.01, 0.01])), 10, [10, 20], adamw)
+    assert 0.999 <= found.low <= found.value <= found.high <= 2.001
+
+
+# -- methods as tuned --------------------------------------------------------------------------------------------------
+
+
+def test_the_mean_of_few_seeds_has_students_interval():
+    values = np.random.default_rng(0).standard_normal(6)
+    found = mean(Tuned(values))
+    half = t.ppf(0.975, 5) * values.std(ddof=1) / np.sqrt(6)
+    assert found.value == values.mean()
+    assert np.allclose([found.value - found.low, found.high - found.value], half, rtol=0.1)
+
+
+def test_five_seeds_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    covered = [
+        low <= 0 <= high
+        for _, low, high in (
+            interval([Tuned(rng.standard_normal(5))], lambda m: m[:, 0], 1000, seed=i) for i in range(2000)
+        )
+    ]
+    assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_what_a_seed_does_to_both_cancels():
+    common = np.array([0.0, 3.0, -2.0, 5.0, 1.0])
+    found = difference(Tuned(common + 0.1), Tuned(common))
+    assert np.allclose(found, 0.1)
+
+
+def test_luck_in_tuning_is_that_of_every_set_of_trials_that_could_have_been_drawn():
+    scores = np.array([2.0, 1.0, 4.0, 1.5])
+    above_best = np.sort([min(drawn) - 1.0 for drawn in product(scores, repeat=4)])  # all 256
+    same = Tuned(np.full(5, 7.0), scores)  # seeds that say the same
+    found = interval([same], lambda means: means[:, 0], draws=100_000, level=0.5)
+    assert found.value == 7.0
+    assert found.low == 7.0 + above_best[63]
+    assert found.high == 7.0 + above_best[191]
+    assert mean(Tuned(np.full(5, 7.0))) == (7.0, 7.0, 7.0)
+
+
+def test_trials_at_the_same_points_have_the_same_luck():
+    scores = np.random.default_rng(0).random(16)
+    a, b = Tuned(np.full(5, 1.0), scores), Tuned(np.full(5, 0.7), scores + 5)
+    assert np.allclose(difference(a, b), 0.3)
+    other = difference(a, b._replace(scores=scores[::-1]))
+    assert other.high - other.low > 0.01
+
+
+def test_a_trend_is_the_slope_over_the_logarithm():
+    x = [10.0, 100.0, 1000.0]
+    a = [Tuned(np.full(5, 2.0 + 0.25 * np.log10(at))) for at in x]
+    b = [Tuned(np.full(5, 1.0 + 0.05 * np.log10(at))) for at in x]
+    assert np.allclose(trend(a, b, x), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("losses", "level", "message"),
+    [([[1.0]], 0.95, "2 or more"), ([[1.0, 2.0], [1.0]], 0.95, "as many of each"), ([[1.0, 2.0]], 0.0, "level: 0.0")],
+)
+def test_methods_that_cannot_be_compared_are_refused(losses, level, message):
+    with pytest.raises(ValueError, match=message):
+        interval([Tuned(own) for own in losses], lambda means: means[:, 0], level=level)

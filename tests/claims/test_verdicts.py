@@ -21,7 +21,20 @@ from sophia_ref.claims import (
     where,
     wrong_curvature,
 )
-from sophia_ref.claims.claim import NO, NOT, OPEN, PARTLY, REPRODUCED, UNDERPOWERED, YES, answer, combine
+from sophia_ref.claims.claim import (
+    MAP,
+    NO,
+    NOT,
+    OPEN,
+    PARTLY,
+    REPRODUCED,
+    UNDERPOWERED,
+    YES,
+    Verdict,
+    above,
+    answer,
+    combine,
+)
 
 BELOW, ABOVE, BOTH = [-0.2, -0.3, -0.1], [0.2, 0.1, 0.3], [0.0, -0.1, 0.1]
 OUTCOMES = {REPRODUCED: (BELOW, BELOW), PARTLY: (BELOW, ABOVE), NOT: (ABOVE, BOTH), UNDERPOWERED: (BOTH, BOTH)}
@@ -37,9 +50,9 @@ def flip(interval):
 def test_an_interval_answers_where_it_lies_on_one_side():
     assert [answer(x) for x in (BELOW, ABOVE, BOTH)] == [YES, NO, OPEN]
     assert answer(ABOVE, 0.3) == YES
+    assert [above(x) for x in (BELOW, ABOVE, BOTH)] == [NO, YES, OPEN]
+    assert above(ABOVE, 0.1) == OPEN  # it ends at the threshold
     assert answer([None, None, None]) == OPEN
-    assert answer([None, 0.1, None]) == NO  # up to infinity: a run diverged
-    assert answer([None, None, -0.1]) == YES  # what it is compared with did
 
 
 @pytest.mark.parametrize(
@@ -51,11 +64,20 @@ def test_an_interval_answers_where_it_lies_on_one_side():
         ([NO, NO], NOT),
         ([NO, OPEN], NOT),
         ([NO, OPEN, OPEN], UNDERPOWERED),
+        ([YES, *[NO] * 9], NOT),  # one in ten comes by chance
+        ([YES, YES, *[NO] * 9], PARTLY),
+        ([YES, *[OPEN] * 6, *[NO] * 5], UNDERPOWERED),
         ([OPEN], UNDERPOWERED),
     ],
 )
 def test_answers_combine(answers, outcome):
     assert combine(answers) == outcome
+
+
+def test_a_verdict_counts_its_answers_and_a_map_has_none():
+    verdict = Verdict([YES, NO, NO, OPEN], "why.", "regime")
+    assert (verdict.outcome, verdict.counts) == (PARTLY, "1 of 4 as claimed, 2 not, 1 open")
+    assert Verdict([], "why.", "regime").outcome == MAP
 
 
 def test_no_answer_is_no_verdict():
@@ -66,13 +88,32 @@ def test_no_answer_is_no_verdict():
 @each_outcome
 def test_half_the_steps(outcome, pair):
     rows = [
-        {"method": m, "steps": 8, "against_double": d, "against_same": BELOW, "speedup": [1.5, 1.0, 2.0]}
+        {"method": m, "steps": 8, "against_double": d, "against_same": BELOW, "time": 1.05, "ends": [0.5, 2.0],
+         "speedup": {0.2: [0.6, 0.5, 0.7], -0.2: [2.0, 1.95, 2.0], 0.0: [1.5, 1.0, 2.0]}[d[0]]}
         for m, d in zip(SOPHIAS, pair, strict=True)
-    ]
+    ]  # fmt: skip
     rows.append(rows[0] | {"method": "Lion", "against_double": ABOVE})  # is not on trial
-    verdict = half_the_steps.verdict({"lengths": [8], "judged": rows})
+    verdict = half_the_steps.verdict({"lengths": [8], "judged": rows, "trends": dict.fromkeys(SOPHIAS, ABOVE)})
     assert verdict.outcome == outcome
-    assert "1.50" in verdict.why
+    assert verdict.answers[:2] == verdict.answers[2:]  # in steps and in time
+    if outcome == PARTLY:
+        assert "worth is ≥ 2.00 [1.95, ≥ 2.00] of AdamW's" in verdict.why
+
+
+def test_half_the_steps_in_more_than_half_the_time_is_not_half_the_time():
+    row = {"steps": 8, "against_double": BELOW, "against_same": BELOW, "ends": [0.5, 2.0], "speedup": [2.0, 2.0, 2.0]}
+    rows = [{"method": m, "time": time, **row} for m, time in zip(SOPHIAS, (1.05, 1.2), strict=True)]
+    verdict = half_the_steps.verdict({"lengths": [8], "judged": rows, "trends": dict.fromkeys(SOPHIAS, ABOVE)})
+    assert verdict.answers == [YES, YES, YES, NO]
+    assert verdict.outcome == PARTLY
+
+
+def test_as_good_within_the_margin_is_as_good():
+    near = [0.002, -0.004, 0.009]
+    row = {"steps": 8, "against_double": near, "against_same": BELOW, "ends": [0.5, 2.0], "speedup": [2.0, 1.9, 2.0]}
+    rows = [{"method": m, "time": 1.0, **row} for m in SOPHIAS]
+    verdict = half_the_steps.verdict({"lengths": [8], "judged": rows, "trends": dict.fromkeys(SOPHIAS, ABOVE)})
+    assert verdict.outcome == REPRODUCED
 
 
 @each_outcome
