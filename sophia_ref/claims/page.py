@@ -11,7 +11,7 @@ import numpy as np
 
 import sophia_ref as sr
 from sophia_ref.claims import gpu
-from sophia_ref.claims.claim import OUTCOMES, Claim, Numbers
+from sophia_ref.claims.claim import BY_CHANCE, OUTCOMES, Claim, Numbers, Verdict
 from sophia_ref.report import markdown_table
 
 Found = Sequence[tuple[Claim, Numbers, dict[str, Any]]]
@@ -32,7 +32,7 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
             ("", "claim", "verdict", "ours", "the paper's", "independent"),
             [
                 (str(claim.number), f"[{claim.title}](#{claim.number}-{_anchor(claim.title)})",
-                 f"**{verdicts[claim.name].outcome}**", claim.headline(numbers), claim.paper, claim.independent)
+                 _outcome(verdicts[claim.name]), claim.headline(numbers), claim.paper, claim.independent)
                 for claim, numbers, _ in found
             ],
         ),
@@ -53,7 +53,7 @@ def section(claim: Claim, numbers: Numbers, folder: str, tuned: bool) -> list[st
         f"## {claim.number}. {claim.title}",
         f"*Claim.* {claim.claim} ({claim.source.rstrip('.')}.)",
         f"*Experiment.* {claim.experiment}",
-        f"**{verdict.outcome.capitalize()}.** {verdict.why} *Regime:* {verdict.regime}.",
+        f"**{verdict.outcome.capitalize()}.** {_counts(verdict)}{verdict.why} *Regime:* {verdict.regime}.",
         f"*Beside it.* The paper: {claim.paper}. Others: {claim.independent}.",
         _picture(f"{folder}/{claim.name}", claim.title),
         claim.caption,
@@ -89,18 +89,31 @@ def _how(budgets: list[str], summary: str) -> str:
     }
     note = "".join(words.get(name, f" (budget {name})") for name in budgets)
     return (
-        "Every method had the same number of trials, from one Sobol sequence over its own ranges (learning rate, "
-        "gamma, betas, decay, where it has them), for every run length anew, on a seed and held-out data that are "
-        "used for nothing else. Shown are means over five other seeds, in brackets 95% bootstrap intervals, "
-        "widened as five values need it. Losses of two methods are compared seed by seed: one seed means the same "
-        f"start and the same batches. In all {summary}.{note}\n\n*Reproduced*: every comparison that the claim "
-        "makes comes out so, beyond its interval. *Partly*: some do. *Not reproduced at this scale*: none does, "
-        "and at least half come out the other way. *Underpowered*: the intervals leave it open. These are models "
-        "of about 30,000 parameters on two cores; the paper's have 125 million and more."
+        "Where methods are compared, each had the same number of trials, the points of one Sobol sequence over its own "
+        "ranges (learning rate, gamma, betas, decay, where it has them), for every run length anew, on a seed and "
+        "held-out data that are used for nothing else. Shown are means over five other seeds; a run that diverged "
+        "counts as 10 nats. In brackets are 95% intervals. They hold two kinds of luck: other seeds, drawn by a "
+        "bootstrap that is widened as five values need it, alike for both sides of a comparison, as one seed means "
+        "the same start and the same batches; and other trials, as a best of a few owes something to where they fell. "
+        "Where a claim changes a setting of a tuned method there is no second kind, and where nothing is random no "
+        f"interval. A star marks a best setting near the end of its range. In all {summary}.{note}\n\nA claim is cut "
+        "into comparisons, each of which comes out as claimed, not so, or is left open by its interval. *Reproduced*: "
+        f"all come out as claimed. *Partly*: more than {BY_CHANCE:.0%} do, which is what chance may bring. *Not "
+        "reproduced at this scale*: fewer, and at least half do not. *Underpowered*: fewer, and most are open. Most "
+        "models have about 30,000 parameters and train on two cores; the paper's have 125 million and more. What stands "
+        "in the columns *the paper's* and *independent* is quoted; where it says from memory, it was not looked up."
     )
 
 
-def _count(verdicts: list[Any]) -> str:
+def _outcome(verdict: Verdict) -> str:
+    return f"**{verdict.outcome}**" + (f": {verdict.counts}" if verdict.answers else "")
+
+
+def _counts(verdict: Verdict) -> str:
+    return f"({verdict.counts[0].upper()}{verdict.counts[1:]}.) " if verdict.answers else ""
+
+
+def _count(verdicts: list[Verdict]) -> str:
     counts = {outcome: sum(v.outcome == outcome for v in verdicts) for outcome in OUTCOMES}
     return "; ".join(f"{outcome}: {n}" for outcome, n in counts.items()) + "."
 
