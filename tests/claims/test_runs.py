@@ -10,11 +10,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sophia_ref.claims import runs
-from sophia_ref.claims.runs import POINTS, Result, Spec, Table, perform
+from sophia_ref.claims.runs import LOST, POINTS, Result, Spec, Table, perform
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (("lr", 0.01), ("1-beta1", 0.1), ("1-beta2", 0.05), ("decay", 0.1))
@@ -31,7 +30,7 @@ def test_a_result_is_found_again_in_the_file_and_nowhere_else(tmp_path):
     table.add(spec(0), RESULT)
     again = Table(table.path)
     assert again[spec(0)] == RESULT
-    assert (again[spec(0)].loss, len(again)) == (np.inf, 1)
+    assert (again[spec(0)].diverged, len(again)) == (True, 1)
     assert again.missing([spec(1), spec(0), spec(1), spec(2)]) == [spec(1), spec(2)]
     with pytest.raises(KeyError):
         again[spec(1)]
@@ -114,7 +113,7 @@ KILLED = """
 
     def work(spec):
         time.sleep(0.02)
-        return Result((float(spec.seed),) * POINTS, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
+        return Result((spec.seed / 100,) * POINTS, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
 
     with ThreadPoolExecutor(2) as pool:
         specs = [Spec("zipf=1.0", (4, 4, 1, 1), 2, "AdamW", (), 10, i, False) for i in range(60)]
@@ -145,7 +144,7 @@ def test_a_study_that_is_killed_again_and_again_comes_to_its_end_with_every_run_
     assert len(counts) > 2
     table = Table(path)
     found = {i: table[Spec("zipf=1.0", (4, 4, 1, 1), 2, "AdamW", (), 10, i, False)].loss for i in range(60)}
-    assert found == {i: float(i) for i in range(60)}
+    assert found == {i: i / 100 for i in range(60)}
     lines = [json.loads(line)["key"] for line in path.read_bytes().splitlines()]
     assert len(lines) == len(set(lines)) == 60
 
@@ -158,15 +157,22 @@ def test_a_run_is_the_same_whoever_makes_it_and_its_curve_ends_in_its_loss():
     assert perform(SPEC._replace(seed=1)).loss != first.loss != perform(SPEC._replace(tuning=True)).loss
 
 
-def test_a_run_that_diverges_has_an_infinite_loss_and_says_when():
+def test_a_run_that_diverges_counts_as_lost_and_says_when():
     broken = (("lr", 1e4), ("1-beta1", 0.1), ("1-beta2", 0.05), ("decay", 1.0))
     found = perform(SPEC._replace(settings=broken, steps=40))
-    assert found.loss == np.inf
+    assert found.diverged
+    assert found.loss == found.curve[-1] == LOST
     assert found.validation[-1] is None
+    assert found.diverged_at < 40
     json.dumps(found, allow_nan=False)
+
+
+def test_a_loss_beyond_all_measure_counts_as_lost_too():
+    far = RESULT._replace(validation=(2.0,) * (POINTS - 1) + (1e12,))
+    assert (far.loss, far.diverged, far.curve.max()) == (LOST, False, LOST)
 
 
 def test_every_run_of_a_schedule_is_looked_at_even_if_it_is_shorter_than_its_points():
     found = perform(SPEC._replace(steps=3))
-    assert found.loss < np.inf
+    assert found.loss < LOST
     assert found.curve.shape == (POINTS,)
