@@ -1,4 +1,4 @@
-"""Claim 2: curvature is needed only about every 10 steps. Loss against cost for k = 1, 2, 5, 10, 20, 50, 100."""
+"""Claim 2: curvature is needed only about every 10 steps. Loss for the same cost with k = 1, 2, 5, 10, 20, 50, 100."""
 
 from __future__ import annotations
 
@@ -6,131 +6,146 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.claims.claim import Claim, Numbers, TableOf, Verdict, answer, combine, number, plain, spread
+from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.runs import Table
-from sophia_ref.claims.statistics import bootstrap, difference, mean_over_seeds
-from sophia_ref.claims.tuning import Arm, Budget, Need, shown, text_arm
+from sophia_ref.claims.statistics import difference, mean
+from sophia_ref.claims.tuning import Arm, Budget, Need, milliseconds, shown, text_arm, tuned
 
 EVERY = (1, 2, 5, 10, 20, 50, 100)
+NEVER = 0  # stands for Signum, which is the rule with every coordinate clipped
 SOPHIAS = ("SophiaH", "SophiaG")
 TOLERANCE = 0.01  # nats within which two k are as good
 
 
-def arm(budget: Budget, method: str, every: int) -> Arm:
-    """Of as many steps as cost what the middle length costs with k = 10. (k = 10 is then the arm of the other
-    claims.)"""
-    name = method if every == 10 else f"{method}/every={every}"
-    cost = budget.lengths[1] * cost_a_step(method, budget.batch)
-    return text_arm(budget, name, round(cost / cost_a_step(name, budget.batch)))
+def arm(budget: Budget, method: str, every: int, length: int) -> Arm:
+    """Of as many steps as cost what so many with k = 10 do. (k = 10 is then the arm of the other claims.)"""
+    name = {10: method, NEVER: "Signum"}.get(every, f"{method}/every={every}")
+    cost = length * cost_a_step(method, budget.batch)
+    return text_arm(budget, name, max(1, round(cost / cost_a_step(name, budget.batch))))
 
 
 def needs(budget: Budget) -> list[Need]:
-    return [Need(arm(budget, method, every)) for method in SOPHIAS for every in EVERY]
+    return [
+        Need(arm(budget, method, every, length))
+        for method in SOPHIAS
+        for length in budget.ablated
+        for every in (*EVERY, NEVER)
+    ]
 
 
 def measure(table: Table, budget: Budget) -> Numbers:
     rows = []
     for method in SOPHIAS:
-        ten = _losses(table, budget, method, 10)
-        for every in EVERY:
-            own, this = _losses(table, budget, method, every), arm(budget, method, every)
-            runs = [table[spec] for spec in shown(table, this, budget.seeds)]
-            rows.append(
-                {
-                    "method": method,
-                    "every": every,
-                    "steps": this.steps,
-                    "cost": runs[0].cost,
-                    "seconds": np.mean([run.seconds for run in runs]),
-                    "loss": bootstrap([own], mean_over_seeds),
-                    "ten_minus_this": difference(ten, own),
-                    "unclipped": runs[0].unclipped[-1],
-                    "curve": np.mean([run.curve for run in runs], axis=0),
-                }
-            )
-    return plain({"rows": rows})
+        for length in budget.ablated:
+            arms = {every: arm(budget, method, every, length) for every in (*EVERY, NEVER)}
+            found = {every: tuned(table, own, budget.seeds) for every, own in arms.items()}
+            best = min(EVERY, key=lambda every: found[every].losses.mean())
+            for every, own in arms.items():
+                runs = [table[spec] for spec in shown(table, own, budget.seeds)]
+                unclipped = [np.nan if run.unclipped[-1] is None else run.unclipped[-1] for run in runs]
+                rows.append(
+                    {
+                        "method": method,
+                        "length": length,
+                        "every": every,
+                        "steps": own.steps,
+                        "cost": max(run.cost for run in runs),
+                        "seconds": milliseconds(table, own) * own.steps / 1e3,
+                        "loss": mean(found[every]),
+                        "minus_best": difference(found[every], found[best]),
+                        "ten_minus_this": difference(found[10], found[every]),
+                        "unclipped": np.mean(unclipped),
+                    }
+                )
+    return plain({"rows": rows, "lengths": budget.ablated})
 
 
-def _losses(table: Table, budget: Budget, method: str, every: int) -> Any:
-    return np.array([table[spec].loss for spec in shown(table, arm(budget, method, every), budget.seeds)])
+def as_good_as_the_best(numbers: Numbers, method: str, length: int) -> list[int]:
+    """All k that no interval shows to be worse than the best of them by TOLERANCE."""
+    return [
+        row["every"]
+        for row in numbers["rows"]
+        if (row["method"], row["length"]) == (method, length)
+        and row["every"] != NEVER
+        and answer(row["minus_best"], TOLERANCE) != NO
+    ]
+
+
+def _near_best(numbers: Numbers, length: int) -> str:
+    return "; ".join(
+        f"{label(method)} k = {', '.join(map(str, as_good_as_the_best(numbers, method, length)))}" for method in SOPHIAS
+    )
 
 
 def verdict(numbers: Numbers) -> Verdict:
     # as good as every other k for the same cost, within a hundredth of a nat
-    others = [row for row in numbers["rows"] if row["every"] != 10]
-    answers = {(row["method"], row["every"]): answer(row["ten_minus_this"], TOLERANCE) for row in others}
-    best = {method: min(_of(numbers, method), key=lambda row: row["loss"][0] or np.inf) for method in SOPHIAS}
-    worse = [f"{label(method)} with k = {k}" for (method, k), a in answers.items() if a == "no"]
+    rows, last = numbers["rows"], numbers["lengths"][-1]
+    judged = [row for row in rows if row["every"] not in (10, NEVER)]
+    answers = [answer(row["ten_minus_this"], TOLERANCE) for row in judged]
+    signs = [answer(row["ten_minus_this"]) for row in rows if row["every"] == NEVER]
     why = (
-        "; ".join(f"{label(method)} is best with k = {row['every']}" for method, row in best.items())
-        + f" for the same cost. k = 10 is as good as another k within {TOLERANCE} nats in "
-        f"{list(answers.values()).count('yes')} of {len(answers)} comparisons"
-        + (f", and worse than {', '.join(worse)}." if worse else ", and clearly worse in none.")
+        f"For the same cost k = 10 is as good as another k within {TOLERANCE} nats in {answers.count(YES)} of "
+        f"{len(answers)} comparisons, and worse in {answers.count(NO)}. At T = {last} these are not shown to be worse "
+        f"than the best: {_near_best(numbers, last)}. Signum, which has no curvature, is worse than k = 10 for the same"
+        f" cost in {signs.count(YES)} of {len(signs)} comparisons and better in {signs.count(NO)}"
+        + (
+            "; where it is not shown to be worse, k = 10 may be enough because curvature does not matter."
+            if signs.count(YES) < len(signs)
+            else "."
+        )
     )
-    rows = numbers["rows"]
-    regime = (
-        f"{min(r['steps'] for r in rows)} to {max(r['steps'] for r in rows)} steps of equal cost, each k tuned anew"
-    )
-    return Verdict(combine(list(answers.values())), why, regime)
-
-
-def _of(numbers: Numbers, method: str) -> list[Any]:
-    return [row for row in numbers["rows"] if row["method"] == method]
+    lengths = ", ".join(map(str, numbers["lengths"]))
+    return Verdict(answers, why, f"runs that cost as much as T = {lengths} steps with k = 10, each k tuned anew")
 
 
 def headline(numbers: Numbers) -> str:
-    best = {method: min(_of(numbers, method), key=lambda row: row["loss"][0] or np.inf) for method in SOPHIAS}
-    return ", ".join(f"{label(method)}: best k = {row['every']}" for method, row in best.items())
+    last = numbers["lengths"][-1]
+    return f"as good as the best k at T = {last}: {_near_best(numbers, last)}"
 
 
 def tables(numbers: Numbers) -> list[TableOf]:
     rows = [
-        [label(row["method"]), str(row["every"]), str(row["steps"]), number(row["cost"], ".0f"),
-         number(row["seconds"], ".1f"), spread(row["loss"]), spread(row["ten_minus_this"]),
-         number(row["unclipped"], ".0%")]
+        [label(row["method"]), str(row["length"]), "Signum" if row["every"] == NEVER else str(row["every"]),
+         str(row["steps"]), number(row["cost"], ".0f"), number(row["seconds"], ".1f"), spread(row["loss"]),
+         spread(row["ten_minus_this"], "+.3f"), spread(row["minus_best"], "+.3f"), number(row["unclipped"], ".0%")]
         for row in numbers["rows"]
     ]  # fmt: skip
-    header = ("method", "k", "steps", "cost", "seconds", "validation loss", "k = 10 minus this", "unclipped at the end")
-    return [("Runs of equal cost", header, rows)]
+    header = ("method", "T", "k", "steps", "cost", "seconds", "validation loss", "k = 10 minus this",
+              "minus the best k", "unclipped at the end")  # fmt: skip
+    near = [
+        [label(m), *(", ".join(map(str, as_good_as_the_best(numbers, m, length))) for length in numbers["lengths"])]
+        for m in SOPHIAS
+    ]
+    return [
+        ("All k not shown to be worse than the best", ("method", *(f"T = {t}" for t in numbers["lengths"])), near),
+        ("Runs of equal cost", header, rows),
+    ]
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
-    from sophia_ref.claims.pictures import grid, legend, look_of, whiskers
+    from sophia_ref.claims.pictures import grid, legend_below, look_of, whiskers
     from sophia_ref.plots.style import figure
 
-    fig = figure(11, 3.6, dark)
-    first, *curves = fig.subplots(1, 3, width_ratios=(1.1, 1, 1))
-    for method, ax in zip(SOPHIAS, curves, strict=True):
-        rows = _of(numbers, method)
-        whiskers(first, EVERY, [row["loss"] for row in rows], **look_of(method))
+    fig = figure(10.5, 3.7, dark)
+    axes = fig.subplots(1, len(numbers["lengths"]))
+    places = [*EVERY, 300]  # Signum's
+    for ax, length in zip(axes, numbers["lengths"], strict=True):
         scheme = grid(ax)
-        finals = [row["loss"][0] for row in rows if row["loss"][0] is not None]
-        for i, row in enumerate(rows):
-            points = [x for x in zip(_costs(row), row["curve"], strict=True) if x[1] is not None]
-            if points:
-                ax.plot(*zip(*points, strict=True), color=_shade(i), linewidth=1.4, label=f"k = {row['every']}")
-        if finals:
-            ax.set_ylim(min(finals) - 0.03, min(finals) + 0.6)
-        ax.set(xlabel="cost in gradients", ylabel="validation loss")
-        ax.set_title(label(method), color=scheme.ink, fontsize=9)
-    grid(first)
-    first.set(xscale="log", xlabel="k, steps from one estimate to the next", ylabel="validation loss")
-    first.set_xticks(EVERY, [str(k) for k in EVERY], minor=False)
-    first.minorticks_off()
-    legend(first)
-    legend(curves[0], ncols=2)
+        for i, method in enumerate(SOPHIAS):
+            rows = [row for row in numbers["rows"] if (row["method"], row["length"]) == (method, length)]
+            apart = [place * (0.96, 1.04)[i] for place in places]
+            look = look_of(method)
+            whiskers(ax, apart[:-1], [row["loss"] for row in rows[:-1]], **look)
+            sign = {**look, "label": f"Signum at the cost of {label(method)}", "markerfacecolor": "none"}
+            whiskers(ax, apart[-1:], [rows[-1]["loss"]], **sign | {"linestyle": "none"})
+        ax.set(xscale="log", xlabel="k, steps from one estimate to the next")
+        ax.set_xticks(places, [*map(str, EVERY), "never"])
+        ax.minorticks_off()
+        ax.set_title(f"the cost of T = {length}", color=scheme.ink, fontsize=9)
+    axes[0].set_ylabel("validation loss")
+    legend_below(fig, axes[0], 4)
     return fig
-
-
-def _costs(row: Any) -> list[float]:
-    return [row["cost"] * (i + 1) / len(row["curve"]) for i in range(len(row["curve"]))]
-
-
-def _shade(i: int) -> Any:
-    from matplotlib import colormaps
-
-    return colormaps["viridis"](0.08 + 0.84 * i / (len(EVERY) - 1))
 
 
 CLAIM = Claim(
@@ -139,16 +154,18 @@ CLAIM = Claim(
     "Curvature only every ten steps",
     "Curvature estimated about every ten steps is enough, and best for the compute.",
     "Liu et al. 2023, section 2 and the ablation of k (from memory).",
-    "Sophia-H and Sophia-G with k from 1 to 100, each k tuned anew with as many trials, for as many steps as cost "
-    "the same in gradients: with curvature in every step there are fewer of them. Every learning rate decays over "
-    "its own run.",
-    "k = 10 best for the compute",
-    "k = 1 worse than 10 at equal steps in a draft of ours: a slow, mostly clipped h did better",
+    "Sophia-H and Sophia-G with k from 1 to 100 at three budgets: what T steps with k = 10 cost in gradients. Each k "
+    "is tuned anew with as many trials, for as many steps as cost the same: with curvature in every step there are "
+    "fewer of them. Signum, sign momentum without curvature, has as many steps as gradients. Every learning rate "
+    "decays over its own run. Runs of equal cost do not say how k = 1 compares with k = 10 at equal steps. Equal cost "
+    "is not equal time either: seconds are the processor time of such a run, the median over its trials.",
+    "k = 10 best for the compute (from memory)",
+    "none that we know of",
     measure,
     verdict,
     headline,
     tables,
     draw,
-    "Left: loss at the end of runs of equal cost. Then: loss on the way, by cost.",
+    "Loss at the end of runs of equal cost, by how rarely the curvature is estimated; never: Signum.",
     needs,
 )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, above, answer, plain, spread, within
 from sophia_ref.claims.methods import cost_a_step, label, told
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean, speedup, trend
 from sophia_ref.claims.trials import expected_best
-from sophia_ref.claims.tuning import Arm, Budget, Need, text_arm, tuned
+from sophia_ref.claims.tuning import Arm, Budget, Need, milliseconds, text_arm, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 MARGIN = 0.01  # nats above AdamW's loss that count as having come to it
@@ -39,7 +37,7 @@ def compared(table: Table, arms: Sequence[Arm], lengths: Sequence[int], seeds: S
     """The numbers, from the runs of the arms: AdamW's of adamw_lengths(lengths), the other methods' of lengths."""
     named = {(arm.method, arm.steps): arm for arm in arms}
     found = {key: tuned(table, arm, seeds) for key, arm in named.items()}
-    ms = {key: _milliseconds(table, arm) for key, arm in named.items()}
+    ms = {key: milliseconds(table, arm) for key, arm in named.items()}
     methods = list(dict.fromkeys(arm.method for arm in arms))
     others = adamw_lengths(lengths)
     judged = [
@@ -74,13 +72,6 @@ def compared(table: Table, arms: Sequence[Arm], lengths: Sequence[int], seeds: S
             },
         }
     )  # fmt: skip
-
-
-def _milliseconds(table: Table, arm: Arm) -> float:
-    """Processor time of a step, the median over the trials that came to their end: other work slows some of them."""
-    runs = [table[spec] for spec in arm.tuning()]
-    whole = [run.seconds for run in runs if not run.diverged] or [run.seconds for run in runs]
-    return 1e3 * float(np.median(whole)) / arm.steps
 
 
 def methods_of(numbers: Numbers) -> list[str]:

@@ -185,6 +185,13 @@ def tuned(table: Table, arm: Arm, seeds: Sequence[int], change: Change = AS_TUNE
     return Tuned(losses(table, shown(table, arm, seeds, change)), arm.scores(table) if change == AS_TUNED else ())
 
 
+def milliseconds(table: Table, arm: Arm) -> float:
+    """Processor time of a step, the median over the trials that came to their end: other work slows some of them."""
+    runs = [table[spec] for spec in arm.tuning()]
+    whole = [run.seconds for run in runs if not run.diverged] or [run.seconds for run in runs]
+    return 1e3 * float(np.median(whole)) / arm.steps
+
+
 class Plan:
     """All that a number of claims need, each thing once."""
 
