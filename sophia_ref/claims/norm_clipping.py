@@ -77,7 +77,7 @@ def _range(row: Any) -> str:
 
 def _between(rows: list[Any]) -> float:
     """By how much the shares of methods differ at most."""
-    shares = [row["share"][0] for row in rows]
+    shares = [float(row["share"][0]) for row in rows]
     return max(shares) - min(shares)
 
 
@@ -134,10 +134,9 @@ CLAIM = Claim(
     "The gradient's norm is rarely clipped",
     "With Sophia the gradient's norm is hardly ever clipped, with AdamW most of the time.",
     "Liu et al. 2023, Figure (a) of the analysis: at 125M AdamW about 72K of 100K steps, Lion 10K, Sophia about 0.",
-    "Counted in the runs of claim 1. Hardly ever is taken as less than "
-    f"{HARDLY:.0%} of the steps, most of the time as more than {MOSTLY:.0%}; intervals hold the luck of the seeds, with "
-    "the best settings of each method. Other settings have other shares: so their range over the trials of tuning that "
-    "did not diverge.",
+    f"Counted in the runs of claim 1. Hardly ever is taken as less than {HARDLY:.0%} of the steps, most of the time as "
+    f"more than {MOSTLY:.0%}. Intervals hold the luck of the seeds, with the best settings of each method; other "
+    "settings have other shares, and their range is that over the trials of tuning that did not diverge.",
     "AdamW about 72%, Lion 10%, Sophia 0%",
     "none that we know of",
     measure,

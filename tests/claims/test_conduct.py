@@ -108,12 +108,12 @@ def test_a_claim_is_tried_from_the_plan_to_the_page_and_not_again(tmp_path, litt
 
     path = run()
     assert path == tmp_path / "claims.md"
-    assert re.match(r"budget tiny: 49 of 49 training runs are to be made; about .* on 1 cores", said[0])
+    assert re.match(r"budget tiny: 147 of 147 training runs are to be made; about .* on 1 cores", said[0])
     assert "experiments of their own: saddle" in said[0]
-    assert len(Table(folder / conduct.RUNS)) == 49
+    assert len(Table(folder / conduct.RUNS)) == 147
     first = path.read_bytes()
     assert run() == path
-    assert "0 of 49 training runs" in said[-1]
+    assert "0 of 147 training runs" in said[-1]
     assert path.read_bytes() == first
     links = re.findall(r'(?:src|srcset)="([^"]+)"', first.decode())
     assert [link.rpartition("/")[2] for link in links] == [
@@ -145,7 +145,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, little_text, monkeypatch):
     assert 0 < kept <= 11
     said = []
     conduct.conduct(["estimator_ablation"], TINY, folder, threads, 1, said.append, progress=False)
-    assert f"{49 - kept} of 49 training runs" in said[0]
+    assert f"{147 - kept} of 147 training runs" in said[0]
 
 
 def test_a_plan_alone_makes_nothing(tmp_path, little_text):
