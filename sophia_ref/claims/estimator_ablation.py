@@ -98,7 +98,7 @@ def tables(numbers: Numbers) -> list[TableOf]:
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
-    from sophia_ref.claims.pictures import grid, look_of
+    from sophia_ref.claims.pictures import grid, look_of, near_the_best
     from sophia_ref.plots.style import figure
 
     fig = figure(10.5, 3.2, dark)
@@ -112,6 +112,7 @@ def draw(numbers: Numbers, dark: bool) -> Any:
                 ax.hlines(place, low, high, color=look["color"], alpha=0.55, linewidth=1.6)
                 ax.plot(value, place, color=look["color"], marker=look["marker"], markersize=7)
         ax.set_xlabel("validation loss")
+        ax.set_xlim(near_the_best([row["loss"] for row in numbers["rows"] if row["steps"] == steps]))
         ax.set_title(f"T = {steps}", color=scheme.ink, fontsize=9)
     axes[0].set_yticks(range(len(METHODS)), [label(method) for method in METHODS])
     axes[0].invert_yaxis()
@@ -138,6 +139,7 @@ CLAIM = Claim(
     headline,
     tables,
     draw,
-    "Loss after the same number of steps, by estimate of the curvature and run length.",
+    "Loss after the same number of steps, by estimate of the curvature and run length. What lies beyond the "
+    "frame is far above the best, as where a run diverged: see the table.",
     needs,
 )

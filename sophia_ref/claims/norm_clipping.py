@@ -99,14 +99,14 @@ def tables(numbers: Numbers) -> list[TableOf]:
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
-    from sophia_ref.claims.pictures import grid, log_ticks, look_of, whiskers
-    from sophia_ref.plots.style import figure, label_ends
+    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, look_of, whiskers
+    from sophia_ref.plots.style import figure
 
-    fig = figure(11, 3.4, dark)
+    fig = figure(10.5, 3.6, dark)
     left, middle, right = fig.subplots(1, 3)
     for i, method in enumerate(METHODS):
         rows = [row for row in numbers["rows"] if row["method"] == method]
-        steps = [row["steps"] * 1.03**i for row in rows]
+        steps = [row["steps"] * 1.07 ** (i - 2) for row in rows]
         whiskers(left, steps, [row["share"] for row in rows], **look_of(method))
         trials = [(row["trials"][1], row["trials"][0], row["trials"][2]) for row in rows]
         whiskers(middle, steps, trials, **look_of(method))
@@ -116,7 +116,6 @@ def draw(numbers: Numbers, dark: bool) -> Any:
         scheme = grid(ax)
         ax.set_xlabel("steps of the run")
         log_ticks(ax, numbers["lengths"])
-        label_ends(ax)
     left.set_ylabel(f"share of steps with a norm above {CLIP_NORM:g}")
     middle.set_ylabel("the same over the trials of tuning")
     for ax in (left, middle):
@@ -125,6 +124,7 @@ def draw(numbers: Numbers, dark: bool) -> Any:
             ax.axhline(share, color=scheme.quiet, linewidth=0.8, linestyle=":")
     right.set_ylabel("norm of the gradient")
     right.axhline(CLIP_NORM, color=scheme.quiet, linewidth=0.8, linestyle=":")
+    legend_below(fig, left, len(METHODS))
     return fig
 
 

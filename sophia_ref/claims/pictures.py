@@ -54,6 +54,16 @@ def whiskers(ax: Axes, x: Any, intervals: Sequence[Sequence[Any]], **look: Any) 
     ax.plot(xs, values, **{"linewidth": 1.4, "markersize": 5, **look})
 
 
+def near_the_best(intervals: Sequence[Sequence[Any]], far: float = 0.5) -> tuple[float, float]:
+    """Limits of an axis of losses, so that what is further than `far` above the least of them does not press the others
+    together."""
+    end = min(value for value, _, _ in intervals) + far
+    near = [interval for interval in intervals if interval[0] <= end]
+    low, high = min(low for _, low, _ in near), min(end, max(high for _, _, high in near))
+    margin = 0.05 * max(high - low, 1e-3)
+    return low - margin, high + margin
+
+
 def legend_below(fig: Any, ax: Axes, columns: int) -> None:
     """One legend for a figure whose axes show the same, those of ax."""
     ink = dress(ax).ink

@@ -109,11 +109,13 @@ def verdict(numbers: Numbers) -> Verdict:
         for row in numbers["clean"]
         if row["steps"] == last
     )
+    beside = answers.count(NO) - hurt.count(NO)
     why = (
-        f"Wrong estimates harm the unclipped rule, by more than {HARM} nats or until a run diverges, in {len(hurt)} of "
-        f"{len(rows)} settings; the others show nothing about clipping. Of those {len(hurt)}, clipping saved more than "
-        f"{HARM} nats or a divergence in {hurt.count(YES)} and did not in {hurt.count(NO)}. The clipped rule lost most "
-        f"with {WRONG[worst['kind']][0].split(',')[0]} {worst['level']:g} at T = {worst['steps']}: "
+        f"Wrong estimates harm the unclipped rule, by more than {HARM} nats or as more runs diverge, in {len(hurt)} of "
+        f"{len(rows)} settings. Of those {len(hurt)}, clipping saved more than {HARM} nats or a divergence in "
+        f"{hurt.count(YES)} and did not in {hurt.count(NO)}; the others are open"
+        + (f", but for {beside} in which more runs diverged with clipping. " if beside else ". ")
+        + f"The clipped rule lost most at T = {worst['steps']} ({WRONG[worst['kind']][0]}: {worst['level']:g}): "
         f"{spread(worst['clipped'], '+.3f')} nats. Without any error the unclipped rule, with a tuned floor under its "
         f"denominator, is better than the clipped one in {clean.count(YES)} of {len(clean)} comparisons and worse in "
         f"{clean.count(NO)}; at T = {last} it is above it by, in nats: {apart}."

@@ -9,7 +9,20 @@ from sophia_ref.claims import NAMES, load
 from sophia_ref.claims.methods import SPACES, space
 from sophia_ref.claims.runs import POINTS, Result, Table
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import AS_TUNED, BUDGETS, FULL, QUICK, TINY, TUNING_SEED, Arm, Change, Need, Plan, shown
+from sophia_ref.claims.tuning import (
+    AS_TUNED,
+    BUDGETS,
+    FULL,
+    QUICK,
+    TINY,
+    TUNING_SEED,
+    Arm,
+    Change,
+    Need,
+    Plan,
+    milliseconds,
+    shown,
+)
 
 needs_of = {name: load(name).needs for name in NAMES if load(name).needs}
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")  # claim 8 asks for their sizes
@@ -99,6 +112,14 @@ def test_the_best_trial_is_the_one_of_least_loss_and_one_that_diverged_never_is(
     for spec, loss in zip(arm.tuning(), (None, 3.0, 2.0, None), strict=True):
         table.add(spec, result(loss))
     assert arm.best(table) == arm.tuning()[2].settings
+
+
+def test_the_time_of_a_step_is_the_median_of_the_trials_that_came_to_their_end():
+    arm = Arm("text", (8, 4, 1, 1), 2, "AdamW", 4, 4)
+    table = Table()
+    for spec, (loss, seconds) in zip(arm.tuning(), ((2.0, 0.8), (None, 0.1), (3.0, 0.4), (2.0, 60.0)), strict=True):
+        table.add(spec, result(loss)._replace(seconds=seconds))
+    assert milliseconds(table, arm) == 200.0
 
 
 def test_a_change_is_the_best_settings_but_for_what_it_says():

@@ -37,7 +37,7 @@ from sophia_ref.claims.claim import (
 )
 from sophia_ref.claims.methods import cost_a_step, parsed
 from sophia_ref.claims.runs import POINTS, Result
-from sophia_ref.claims.tuning import FULL, TINY
+from sophia_ref.claims.tuning import FULL, TINY, text_arm
 
 BELOW, ABOVE, BOTH = [-0.2, -0.3, -0.1], [0.2, 0.1, 0.3], [0.0, -0.1, 0.1]
 OUTCOMES = {REPRODUCED: (BELOW, BELOW), PARTLY: (BELOW, ABOVE), NOT: (ABOVE, BOTH), UNDERPOWERED: (BOTH, BOTH)}
@@ -157,7 +157,7 @@ def test_arms_of_equal_cost_cost_the_same():
             arms = [frequency.arm(FULL, method, k, length) for k in (*frequency.EVERY, frequency.NEVER)]
             costs = [arm.steps * cost_a_step(arm.method, arm.batch) for arm in arms]
             assert max(costs) - min(costs) < 2  # gradients: steps are whole
-            assert arms[3].steps == length
+            assert arms[3] == text_arm(FULL, method, length)  # the arm of the other claims
             assert arms[-1].method == "Signum"
 
 
@@ -172,6 +172,15 @@ def test_wrong_curvature(outcome, pair):
     verdict = wrong_curvature.verdict({"rows": rows, "clean": clean, "lengths": [8]})
     assert verdict.outcome == outcome
     assert f"is better than the clipped one in {pair.count(BELOW)} of 2" in verdict.why
+
+
+def test_where_clipping_diverges_without_harm_to_the_other_the_sentence_says_so():
+    rows = [WRONG | {"saved": ABOVE}, WRONG | {"saved": BOTH, "unclipped": BOTH, "diverged": [1, 0]}]
+    clean = [{"method": m, "steps": 8, "unclipped_minus_clipped": BOTH} for m in SOPHIAS]
+    for given, words in ((rows, "but for 1 in which more runs diverged with clipping."), (rows[:1], "are open. ")):
+        verdict = wrong_curvature.verdict({"rows": given, "clean": clean, "lengths": [8]})
+        assert "Of those 1, clipping saved" in verdict.why
+        assert words in verdict.why
 
 
 @pytest.mark.parametrize(
