@@ -86,8 +86,8 @@ def verdict(numbers: Numbers) -> Verdict:
     signs = [answer(row["ten_minus_this"]) for row in rows if row["every"] == NEVER]
     why = (
         f"For the same cost k = 10 is as good as another k within {TOLERANCE} nats in {answers.count(YES)} of "
-        f"{len(answers)} comparisons, and worse by more in {answers.count(NO)}. At T = {last} not shown to be worse than "
-        f"the best: {_near_best(numbers, last)}. Signum, which has no curvature, is worse than k = 10 for the same"
+        f"{len(answers)} comparisons, and worse by more in {answers.count(NO)}. At T = {last} not shown to be worse "
+        f"than the best: {_near_best(numbers, last)}. Signum, which has no curvature, is worse than k = 10 for the same"
         f" cost in {signs.count(YES)} of {len(signs)} comparisons and better in {signs.count(NO)}"
         + (
             "; where it is not shown to be worse, k = 10 may be enough because curvature does not matter."
