@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
-from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, combine, number, plain, spread
+from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, number, plain, spread
 from sophia_ref.claims.statistics import bootstrap
 from sophia_ref.claims.tuning import Budget
 from toy_problems.layers import inverse_cdf
@@ -22,6 +22,7 @@ ESTIMATORS = {
     "GNB": (sr.gnb, "gauss_newton"),
     "empirical Fisher": (sr.empirical_fisher, "gauss_newton"),
 }
+STAGES = {"start": "at the start", "trained": "after training"}
 MATRICES = {"hessian": "H", "gauss_newton": "G"}
 UNBIASED = 0.05  # of the diagonal's norm
 
@@ -109,38 +110,41 @@ def verdict(numbers: Numbers) -> Verdict:
             small = YES if -UNBIASED < low and high < UNBIASED else NO if low > UNBIASED or high < -UNBIASED else OPEN
             biased = row["name"] == "empirical Fisher"  # which is said not to estimate it
             answers.append({YES: NO, NO: YES, OPEN: OPEN}[small] if biased else small)
-        text = ", ".join(f"{row['name']} {number(row['bias'][0], '+.0%')}" for row in found["rows"])
-        words.append(f"{stage}: bias {text}")
+        text = ", ".join(f"{row['name']} {number(row['bias'][0], '+.1%')}" for row in found["rows"])
+        words.append(f"Bias {STAGES[stage]}: {text}")
     last = numbers["stages"]["trained"]
     errors = ", ".join(f"{row['name']} {number(row['error'], '.1f')}" for row in last["rows"])
     why = (
-        "; ".join(words)
+        ". ".join(words)
         + f". The error of one estimate, over the size of what it estimates, after training: {errors}. G differs "
-        f"from H by {number(last['apart'], '.0%')} of H's diagonal there."
+        f"from H on the diagonal by {number(last['apart'], '.0%')} of H's there."
     )
     return Verdict(
-        combine(answers),
+        answers,
         why,
         f"{numbers['parameters']:,} parameters, {numbers['predictions']} predictions, {numbers['draws']} draws",
     )
 
 
 def headline(numbers: Numbers) -> str:
-    rows = numbers["stages"]["trained"]["rows"]
-    return "bias " + ", ".join(f"{row['name']} {number(row['bias'][0], '+.0%')}" for row in rows)
+    stages = [
+        f"{STAGES[stage]} " + ", ".join(f"{row['name']} {number(row['bias'][0], '+.0%')}" for row in found["rows"])
+        for stage, found in numbers["stages"].items()
+    ]
+    return "bias " + "; ".join(stages)
 
 
 def tables(numbers: Numbers) -> list[TableOf]:
-    header = ("estimator", "of", "bias", "error of one estimate", "estimates for an error of a half",
-              "variance over the formula's", "negative entries")  # fmt: skip
+    header = ("estimator", "of", "bias", "correlation of the mean", "error of one estimate",
+              "estimates for an error of a half", "variance over the formula's", "negative entries")  # fmt: skip
     return [
         (
-            f"Model at {stage}" if stage == "start" else "Model after training",
+            f"The model {STAGES[stage]}",
             header,
             [
                 [row["name"], MATRICES[ESTIMATORS[row["name"]][1]], spread(row["bias"], "+.1%"),
-                 number(row["error"], ".2f"), f"{row['enough']:,}", number(row["variance"], ".2f"),
-                 number(row["negative"], ".0%")]
+                 number(row["correlation"]), number(row["error"], ".2f"), f"{row['enough']:,}",
+                 number(row["variance"], ".2f"), number(row["negative"], ".0%")]
                 for row in found["rows"]
             ],
         )
@@ -182,9 +186,11 @@ CLAIM = Claim(
     "empirical Fisher estimates neither.",
     "Liu et al. 2023, sections 2.3 and 2.4; variances derived anew.",
     "A GPT so small that both matrices can be written down: the Hessian by its products, the Gauss-Newton diagonal "
-    "by a gradient for every position and every word. Estimates are drawn thousands of times, at the start and "
-    f"after training. Bias is measured along the true diagonal; unbiased means an interval within {UNBIASED:.0%} of "
-    "it.",
+    "by a gradient for every position and every word. Estimates are drawn many times, at the start and after "
+    "training; the labels of the empirical Fisher are drawn anew from the language. Bias is the projection of the "
+    "mean on the true diagonal, over the diagonal's, less one; how alike they are beside their size, their "
+    f"correlation tells. Unbiased means an interval of the bias within {UNBIASED:.0%}; the empirical Fisher's, against "
+    "the Gauss-Newton diagonal, is asked to lie outside.",
     "unbiased, with GNB never negative",
     "the empirical Fisher is not the Fisher (Kunstner et al. 2019)",
     measure,

@@ -233,6 +233,11 @@ def test_saddle(newton, unclipped, clipped, outcome):
     verdict = saddle.verdict({"shares": {"sophia_fig2": shares}, "grid": [8, 8]})
     assert verdict.outcome == outcome
     assert f"Newton {newton:.1%}" in verdict.why
+    # what keeps Sophia from saddles is said only where the numbers have it so
+    assert ("the floor under h" in verdict.why) == (newton > 0 and unclipped == 0)
+    assert "The clip keeps" not in verdict.why
+    shares["Sophia unclipped"]["diverged"] = 0.3
+    assert "The clip keeps" in saddle.verdict({"shares": {"sophia_fig2": shares}, "grid": [8, 8]}).why
 
 
 @pytest.mark.parametrize(("full", "gnb", "outcome"), [(9e4, 0.5, REPRODUCED), (9e4, 5.0, PARTLY), (2.0, 5.0, NOT)])
@@ -294,6 +299,18 @@ def test_estimators(bias, fisher, outcome):
     rows = [row("Hutchinson", bias), row("Rademacher", bias), row("GNB", bias), row("empirical Fisher", fisher)]
     numbers = {"stages": {"trained": {"rows": rows, "apart": 0.5}}, "parameters": 9, "predictions": 9, "draws": 9}
     assert estimators.verdict(numbers).outcome == outcome
+
+
+def test_estimators_tells_both_stages_and_the_correlation():
+    row = {"name": "empirical Fisher", "error": 2.0, "enough": 16, "variance": None, "negative": 0.0}
+    start = [row | {"bias": [0.6, 0.5, 0.7], "correlation": 0.774}]
+    trained = [row | {"bias": [-0.05, -0.07, -0.03], "correlation": 0.992}]
+    stages = {"start": {"rows": start, "apart": 1.0}, "trained": {"rows": trained, "apart": 0.5}}
+    numbers = {"stages": stages, "parameters": 9, "predictions": 9, "draws": 9}
+    assert estimators.verdict(numbers).answers == [YES, OPEN]
+    said = "bias at the start empirical Fisher +60%; after training empirical Fisher -5%"
+    assert estimators.headline(numbers) == said
+    assert ["0.774", "0.992"] == [rows[0][3] for _, _, rows in estimators.tables(numbers)]
 
 
 @each_outcome
@@ -419,10 +436,12 @@ def test_gamma(steep, best_share, outcome):
 )
 def test_overhead(over, peak, outcome):
     rows = [
-        {"parameters": 9, "method": m, "overhead": over, "peak": 6.0 if m == "AdamW" else peak}
-        for m in ("AdamW", *SOPHIAS)
+        {"parameters": 9, "method": m, "overhead": over, "state": i + 2.0, "peak": 6.0 if m == "AdamW" else peak}
+        for i, m in enumerate(("AdamW", *SOPHIAS))
     ]
-    assert overhead.verdict({"rows": rows, "batch": 4}).outcome == outcome
+    verdict = overhead.verdict({"rows": rows, "batch": 4})
+    assert verdict.outcome == outcome
+    assert "AdamW 2, Sophia-H 3, Sophia-G 4" in verdict.why
 
 
 @pytest.mark.parametrize(("decades", "outcome"), [((4.0, 3.0), REPRODUCED), ((4.0, 1.0), PARTLY), ((1.0, 1.0), NOT)])
