@@ -123,7 +123,7 @@ CLAIM = Claim(
     "Liu et al. 2023, section 2 and its histogram of positive diagonal entries.",
     "The exact diagonal of the loss of one batch of up to 8 windows, at the start and at the end of one training with "
     "AdamW: an entry for every parameter on the full budget, for up to 1,500 drawn by chance on the others. "
-    f"Reproduced means more than {WIDE:g} decades between the 5% and the 95% quantile of the positive ones, both times.",
+    f"Reproduced means more than {WIDE:g} decades between the 5% and the 95% quantile of the positive ones, at both.",
     "a histogram over several decades",
     "none known",
     measure,

@@ -398,23 +398,37 @@ def test_that_the_share_depends_on_the_settings_is_said_where_it_does(trials, wo
     assert words in norm_clipping.verdict(norm_numbers(0.1, 0.7, trials=trials)).why
 
 
+def learning_rates(pair, sophia=(False, False), adamw=(False, False)):
+    rows = [
+        {"method": m, "steps": 8, "octaves": [3.0, 2.0, 4.0], "more_than_adamw": flip(d), "diverged": [0, 1],
+         "ends": list(adamw if m == "AdamW" else sophia)}
+        for m, d in zip(learning_rate.METHODS, (BOTH, BOTH, BOTH, *pair), strict=True)
+    ]  # fmt: skip
+    return {"rows": rows, "lengths": [8], "seeds": 5}
+
+
 @each_outcome
 def test_learning_rate(outcome, pair):
-    rows = [
-        {"method": m, "octaves": [3.0, 2.0, 4.0], "more_than_adamw": flip(d), "diverged": [0, 1]}
-        for m, d in zip(SOPHIAS, pair, strict=True)
-    ]
-    verdict = learning_rate.verdict({"rows": rows, "steps": 8})
+    verdict = learning_rate.verdict(learning_rates(pair))
     assert verdict.outcome == outcome
-    assert "Runs diverged with Sophia-H, Sophia-G" in verdict.why
+    assert "Of 45 runs each diverged: AdamW 1, Lion 1" in verdict.why
+
+
+def test_a_range_that_goes_on_beyond_what_was_tried_is_at_least_as_wide_and_leaves_open_what_its_rest_could_turn():
+    wider, narrower = [learning_rates([d, d], sophia=(True, False)) for d in (BELOW, ABOVE)]
+    assert (learning_rate.verdict(wider).answers, learning_rate.verdict(narrower).answers) == ([YES] * 2, [OPEN] * 2)
+    wider, narrower = [learning_rates([d, d], adamw=(False, True)) for d in (BELOW, ABOVE)]
+    assert (learning_rate.verdict(wider).answers, learning_rate.verdict(narrower).answers) == ([OPEN] * 2, [NO] * 2)
+    assert learning_rate.headline(wider) == "usable octaves at T = 8: AdamW ≥ 3.0, Sophia-H 3.0, Sophia-G 3.0"
 
 
 def test_octaves_are_counted_by_lines_between_factors():
     import numpy as np
 
-    # at factors 1/8 .. 16: within 0.1 of the best at four factors, and leaving it half-way to the next on each side
-    losses = np.array([[[9.0, 2.2, 2.0, 2.0, 2.05, 2.0, 2.2, np.inf]]])
-    assert np.isclose(learning_rate.octaves(losses), 3 + 0.5 + 0.5)
+    # at factors 1/16 .. 16: within 0.1 of the best at four factors, and leaving it half-way to the next on each side
+    means = np.array([[9.0, 9.0, 2.2, 2.0, 2.0, 2.05, 2.0, 2.2, 10.0]])
+    assert np.isclose(learning_rate.octaves(means), 3 + 0.5 + 0.5)
+    assert np.isclose(learning_rate.FACTORS[0] * learning_rate.FACTORS[-1], 1)  # as far down as up
 
 
 @pytest.mark.parametrize(
