@@ -431,17 +431,44 @@ def test_octaves_are_counted_by_lines_between_factors():
     assert np.isclose(learning_rate.FACTORS[0] * learning_rate.FACTORS[-1], 1)  # as far down as up
 
 
+GAMMA_SHARES = [0.9, 0.7, 0.3, 0.2, 0.05, 0.01] * 3  # the third and the fourth gamma obey the rule
+
+
+def gammas(steep=0.0, memory=0.0, noise=0.001, at=2, shares=GAMMA_SHARES):
+    """The verdict on losses that rise by `steep` for each factor of 4 in gamma from place `at` on, and by `memory` for
+    each beta2, each seed off by up to `noise`."""
+    import numpy as np
+
+    from sophia_ref.claims.statistics import Tuned
+
+    rng = np.random.default_rng(0)
+    own = [
+        Tuned(1 + steep * abs(j - at) + memory * i + noise * rng.uniform(-1, 1, 5)) for i in range(3) for j in range(6)
+    ]
+    judged = [{"method": m, "steps": 8, **gamma.compared(own, np.array(shares))} for m in SOPHIAS]
+    return gamma.verdict({"judged": judged, "lengths": [8]})
+
+
 @pytest.mark.parametrize(
-    ("steep", "best_share", "outcome"), [(0.0, 0.3, REPRODUCED), (0.3, 0.3, PARTLY), (0.3, 0.9, NOT)]
+    ("made", "answers", "outcome"),
+    [
+        (gammas(steep=0.015), [YES, YES, YES, YES], REPRODUCED),
+        (gammas(steep=0.1), [NO, YES, YES, YES], PARTLY),
+        (gammas(steep=0.015, memory=0.1), [YES, NO, YES, YES], PARTLY),
+        (gammas(steep=0.1, memory=0.1, at=5), [NO, NO, NO, OPEN], NOT),
+        (gammas(noise=0.3), [OPEN, OPEN, OPEN, OPEN], UNDERPOWERED),  # means alone would have an answer
+        (gammas(steep=0.1, memory=0.1, shares=[0.9] * 18), [NO, NO, NO, OPEN], NOT),  # none obeys
+    ],
+    ids=["flat", "steep", "memory", "outside", "noise", "none"],
 )
-def test_gamma(steep, best_share, outcome):
-    rows = []
-    for method in SOPHIAS:
-        for i, g in enumerate((0.01, 0.04, 0.16, 0.64)):
-            inside = (best_share <= 0.5) == (i < 3)
-            rows.append({"method": method, "beta2": 0.99, "gamma": g, "unclipped": 0.3 if inside else 0.9,
-                         "loss": [1 + steep * abs(i - 1) + 0.001 * (i - 1) ** 2] * 3})  # fmt: skip
-    assert gamma.verdict({"rows": rows, "steps": 8}).outcome == outcome
+def test_gamma(made, answers, outcome):
+    assert made.answers == answers * 2
+    assert made.outcome == outcome
+
+
+def test_gamma_says_where_the_best_has_one_neighbour():
+    assert "compared to one side" not in gammas(steep=0.1).why
+    assert "compared to one side" in gammas(steep=0.1, at=5).why
 
 
 @pytest.mark.parametrize(
