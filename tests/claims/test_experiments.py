@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.claims import estimators, heterogeneous, quadratic, saddle
+from sophia_ref.claims import estimators, hessian_cost, heterogeneous, quadratic, saddle, tasks
 from sophia_ref.claims.quadratic import SHOWN, TUNED, Quadratic, instances
 from sophia_ref.claims.tuning import TINY
 from toy_problems.transformer import LanguageTask, TinyGPT
@@ -100,3 +100,31 @@ def test_the_variances_measured_agree_with_the_formulas():
     assert 0.2 < rows["Hutchinson"]["variance"] < 3  # of twenty draws
     assert rows["GNB"]["negative"] == 0
     assert rows["GNB"]["variance"] is None
+
+
+def test_kinds_of_curvature_are_timed_in_turns_and_compared_within_a_round():
+    now, asked = [0.0], []
+
+    def question(name, seconds):
+        def ask(oracle):
+            asked.append(name)
+            now[0] += seconds * ((len(asked) + 1) // 2)  # a machine that slows down from round to round
+
+        return ask
+
+    questions = {"gradient": question("gradient", 1.0), "product": question("product", 3.0)}
+    times = hessian_cost.turns(questions, lambda: None, 4, clock=lambda: now[0])
+    assert asked == ["gradient", "product"] * 5
+    assert len(times["gradient"]) == 4  # the first round warms up
+    assert times["product"].tolist() == pytest.approx([6e3, 9e3, 12e3, 15e3])
+    assert hessian_cost.over(times["product"], times["gradient"]) == pytest.approx((3, 3, 3))
+
+
+def test_estimates_cost_what_the_oracle_counts():
+    ask = hessian_cost._asker(tasks.make_task("zipf=1.0", (4, 4, 1, 1), 4).problem)
+    counted = {
+        name: hessian_cost._cost(hessian_cost._curvature(estimator), ask)
+        for name, estimator in hessian_cost.WAYS.items()
+    }
+    assert (counted["Hutchinson"], counted["GNB"]) == (3, 1)
+    assert (counted[hessian_cost.WINDOW], counted["GNB, half of the batch"]) == (3 / 4, 1 / 2)  # of four windows, one

@@ -240,11 +240,30 @@ def test_saddle(newton, unclipped, clipped, outcome):
     assert "The clip keeps" in saddle.verdict({"shares": {"sophia_fig2": shares}, "grid": [8, 8]}).why
 
 
-@pytest.mark.parametrize(("full", "gnb", "outcome"), [(9e4, 0.5, REPRODUCED), (9e4, 5.0, PARTLY), (2.0, 5.0, NOT)])
-def test_hessian_cost(full, gnb, outcome):
-    names = ["full", "Hutchinson", "GNB, half of the batch"]
-    ways = [{"name": n, "measured": x} for n, x in zip(names, (full, 3.0, gnb), strict=True)]
-    assert hessian_cost.verdict({"ways": ways, "parameters": 10}).outcome == outcome
+def costs(full, gnb, window=(0.5, 0.4, 0.6)):
+    ways = [
+        {"name": name, "measured": list(measured), "counted": 0.2}
+        for name, measured in (
+            ("full Hessian, P products", full), ("Hutchinson", [3.0] * 3), (hessian_cost.WINDOW, window),
+            ("GNB, half of the batch", gnb),
+        )
+    ]  # fmt: skip
+    return hessian_cost.verdict({"ways": ways, "parameters": 10, "batch": 16, "window": 1})
+
+
+@pytest.mark.parametrize(
+    ("full", "gnb", "answers"),
+    [
+        ((9e4, 8e4, 1e5), (0.5, 0.4, 0.6), [YES, YES, YES]),
+        ((9e4, 8e4, 1e5), (5.0, 4.0, 6.0), [YES, YES, NO]),
+        ((2.0, 1.0, 3.0), (0.9, 0.7, 1.1), [NO, YES, OPEN]),  # the median alone would be cheap
+    ],
+)
+def test_hessian_cost(full, gnb, answers):
+    verdict = costs(full, gnb)
+    assert verdict.answers == answers
+    assert "is 1 window, which takes Hutchinson 2.5 times its count, most of it" in verdict.regime
+    assert costs(full, gnb, window=(0.2, 0.1, 0.3)).regime.endswith("Hutchinson 1.0 times its count")
 
 
 @pytest.mark.parametrize(
