@@ -266,23 +266,54 @@ def test_hessian_cost(full, gnb, answers):
     assert costs(full, gnb, window=(0.2, 0.1, 0.3)).regime.endswith("Hutchinson 1.0 times its count")
 
 
-@pytest.mark.parametrize(
-    ("grows", "outcome"),
-    [
-        ({"GradientDescent", "SignGD", "Adam", "rotated Adam"}, REPRODUCED),
-        ({"GradientDescent", "SignGD", "Adam", "rotated Adam", "rotated Sophia"}, PARTLY),
-        ({"Sophia", "Newton", "rotated Sophia"}, NOT),
-    ],
-)
-def test_heterogeneous(grows, outcome):
+def bowls(steps, most=4000):
+    """Made-up medians: (rotated, method) -> the steps at condition number 1, 1e3 and 1e6; 5 everywhere else."""
     rows = [
-        {"method": m, "rotated": rotated, "condition": c,
-         "median": None if ("rotated " * rotated + m) in grows and c > 1 else 5.0}
+        {"method": m, "rotated": rotated, "condition": c, "median": n, "arrive": 0 if n is None else 5}
         for m in heterogeneous.SPACES
         for rotated in (False, True)
-        for c in (1.0, 1e6)
-    ]  # fmt: skip
-    assert heterogeneous.verdict({"rows": rows, "conditions": [1.0, 1e6]}).outcome == outcome
+        for c, n in zip((1.0, 1e3, 1e6), steps.get((rotated, m), (5.0, 5.0, 5.0)), strict=True)
+    ]
+    return {"rows": rows, "conditions": [1.0, 1e3, 1e6], "most": most}
+
+
+SLOW = (5.0, 50.0, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome"),
+    [
+        (dict.fromkeys([(False, "GradientDescent"), (False, "SignGD"), (False, "Adam"), (True, "Adam")], SLOW),
+         REPRODUCED),
+        (dict.fromkeys([(False, "GradientDescent"), (False, "SignGD"), (True, "Adam"), (True, "Sophia")], SLOW),
+         PARTLY),
+        (dict.fromkeys([(False, "Sophia"), (False, "Newton"), (True, "Sophia")], SLOW), NOT),
+    ],
+)  # fmt: skip
+def test_heterogeneous(steps, outcome):
+    assert heterogeneous.verdict(bowls(steps)).outcome == outcome
+
+
+def test_heterogeneous_compares_sophia_and_adam_at_every_condition_number():
+    numbers = bowls({(True, "Sophia"): (4.0, 56.0, None), (True, "Adam"): (6.0, 42.0, None)})
+    numbers["rows"][-1]["arrive"] = 2
+    verdict = heterogeneous.verdict(numbers)
+    assert "Axes aligned, Sophia takes as many steps as Adam; rotated" in verdict.why
+    assert "rotated, Sophia takes fewer at 1 (4 against 6) and more at 1000 (56 against 42) steps than" in verdict.why
+    # where neither arrives, the last at which one does
+    assert (
+        heterogeneous.headline(numbers)
+        == "steps aligned at 1e+06: Adam 5, Sophia 5; rotated at 1000: Adam 42, Sophia 56"
+    )
+    assert heterogeneous._count(numbers["rows"][-1]) == "2 of 5 arrive"
+
+
+def test_what_did_not_arrive_in_the_steps_that_were_tried_may_still_have_grown_little_or_much():
+    grown = {
+        most: heterogeneous.verdict(bowls({(True, "Adam"): (5.0, 5.0, None)}, most)).answers[5] for most in (20, 40)
+    }
+    assert grown == {20: OPEN, 40: YES}
+    assert heterogeneous.verdict(bowls({(True, "Adam"): (None, None, None)})).answers[5] == OPEN
 
 
 @pytest.mark.parametrize(
