@@ -99,8 +99,11 @@ def _against_adam(numbers: Numbers, rotated: bool) -> str:
         if _steps(own) != _steps(adam):
             said = f"{condition:g} ({_count(own)} against {_count(adam)})"
             (fewer if _steps(own) < _steps(adam) else more).append(said)
-    parts = [f"{word} at {', '.join(where)}" for word, where in (("fewer", fewer), ("more", more)) if where]
-    return f"Sophia takes {' and '.join(parts)} steps than Adam" if parts else "Sophia takes as many steps as Adam"
+    if not fewer + more:
+        return "Sophia takes as many steps as Adam"
+    found = [(word, where) for word, where in (("fewer", fewer), ("more", more)) if where]
+    parts = [f"{word}{' steps than Adam' * (i == 0)} at {', '.join(where)}" for i, (word, where) in enumerate(found)]
+    return f"Sophia takes {' and '.join(parts)}"
 
 
 def _count(row: Any) -> str:

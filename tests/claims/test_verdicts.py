@@ -299,7 +299,10 @@ def test_heterogeneous_compares_sophia_and_adam_at_every_condition_number():
     numbers["rows"][-1]["arrive"] = 2
     verdict = heterogeneous.verdict(numbers)
     assert "Axes aligned, Sophia takes as many steps as Adam; rotated" in verdict.why
-    assert "rotated, Sophia takes fewer at 1 (4 against 6) and more at 1000 (56 against 42) steps than" in verdict.why
+    assert (
+        "rotated, Sophia takes fewer steps than Adam at 1 (4 against 6) and more at 1000 (56 against 42)."
+        in verdict.why
+    )
     # where neither arrives, the last at which one does
     assert (
         heterogeneous.headline(numbers)
