@@ -146,7 +146,7 @@ def _factor(factor: float) -> str:
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
-    from sophia_ref.claims.pictures import grid, legend_below, look_of, whiskers
+    from sophia_ref.claims.pictures import grid, legend_below, look_of, near_the_best, whiskers
     from sophia_ref.plots.style import figure
 
     fig = figure(10.5, 4, dark)
@@ -156,10 +156,8 @@ def draw(numbers: Numbers, dark: bool) -> Any:
         for i, row in enumerate(rows):
             whiskers(ax, np.array(FACTORS) * 1.05 ** (i - 2), row["losses"], **look_of(row["method"]))
         scheme = grid(ax)
-        best = min(loss[0] for row in rows for loss in row["losses"])
-        worst = max(loss[0] for row in rows for loss in row["losses"])
-        ax.set_ylim(best - 0.05, min(worst, best + 1.5) + 0.05)
         ax.set(xscale="log", xlabel="learning rate over the tuned one")
+        ax.set_ylim(near_the_best([loss for row in rows for loss in row["losses"]], far=1.0))
         ax.set_xticks(FACTORS, [_factor(f) if math.log2(f) % 2 == 0 else "" for f in FACTORS])
         ax.minorticks_off()
         ax.set_title(f"T = {steps}", color=scheme.ink, fontsize=9)
@@ -186,6 +184,6 @@ CLAIM = Claim(
     headline,
     tables,
     draw,
-    "Loss by learning rate; what lies above the frame is far worse, or diverged.",
+    "Loss by learning rate. What lies above a frame is more than a nat above the best.",
     needs,
 )
