@@ -8,6 +8,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from sophia_ref.claims.runs import POINTS, Result, Spec, Table, perform
 from sophia_ref.claims.tuning import BUDGETS, TINY, Plan
 from sophia_ref.cli import main
 from toy_problems.text import Text, language_reference
+from toy_problems.transformer import LanguageTask, TinyGPT
+from toy_problems.zipf import ZipfLanguage
 
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")
 TRAINED = [name for name in NAMES if load(name).needs]
@@ -74,8 +77,9 @@ def test_every_claim_in_miniature(name, table, monkeypatch, tmp_path):
         monkeypatch.setattr("sophia_ref.claims.quadratic.tuned_losses", lambda *settings: np.full(5, 1 / settings[4]))
     if name == "spread":
         monkeypatch.setattr("sophia_ref.claims.spread._diagonal", lambda task, theta, batch, chosen: theta[chosen] ** 3)
-    if name == "hessian_cost":
-        monkeypatch.setattr("sophia_ref.claims.hessian_cost.make_task", lambda *task: tasks.make_task(*SMALL))
+    if name == "hessian_cost":  # which makes whole Hessians
+        task = LanguageTask(TinyGPT(5, 4, 2, 1, 1), ZipfLanguage(np.random.default_rng(0), 5), 4)
+        monkeypatch.setattr("sophia_ref.claims.hessian_cost.make_task", lambda *which: SimpleNamespace(problem=task))
     numbers = claim.measure(table if claim.needs else None, TINY)
     numbers = json.loads(json.dumps(numbers, allow_nan=False))  # as it comes from the disk
     verdict = claim.verdict(numbers)
@@ -95,9 +99,6 @@ def test_every_claim_in_miniature(name, table, monkeypatch, tmp_path):
     assert f"claims/{name}-trials-dark.png" in section
     assert f"**{verdict.outcome.capitalize()}.**" in section
     assert "nan" not in section.lower().replace("nano", "")
-
-
-SMALL = ("zipf=1.0", (4, 4, 1, 1), 4)
 
 
 def test_a_claim_is_tried_from_the_plan_to_the_page_and_not_again(tmp_path, little_text):
