@@ -104,7 +104,8 @@ def worst_sign(condition: float) -> float:
 
 
 def sign_bound(condition: float) -> float:
-    """At least so many steps of SignGD on mu x^2/2 + beta y^2/2: (sqrt(Delta/eps) - sqrt 2) sqrt(beta/mu) / 2."""
+    """At least so many steps of SignGD from the worst start on mu x^2/2 + beta y^2/2: (sqrt(Delta/eps) - sqrt 2)
+    sqrt(beta/mu) / 2."""
     return float((FALL**0.5 - 2**0.5) * condition**0.5 / 2)
 
 
