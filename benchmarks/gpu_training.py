@@ -182,7 +182,7 @@ def perform(spec: Spec, text: Text, device: Any, bf16: bool, tick: Callable[[], 
         run.t * cost_a_step(spec.method, spec.batch),
         round(float((norms > CLIP_NORM).mean()), 4),
         tuple(None if q is None else float(f"{q:.6g}") for q in quantiles),
-        round(seconds, 2),
+        round(seconds, 5),
         diverged_at,
     )
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sophia_ref.claims.claim import answer, combine, number
-from sophia_ref.claims.half_the_steps import SOPHIAS, draw, tables
+from sophia_ref.claims.claim import number
+from sophia_ref.claims.half_the_steps import draw, tables, verdict
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import FolderError
 from sophia_ref.files import replacing
@@ -76,15 +76,13 @@ def section(folder: Path) -> str:
 
 def _of_size(size: str, found: Mapping[str, Any], folder: str) -> list[str]:
     numbers = found["numbers"]
-    judged = [row for row in numbers["judged"] if row["method"] in SOPHIAS]
-    double, same = ([answer(row[key]) for row in judged] for key in ("against_double", "against_same"))
+    judged = verdict(numbers)
     picture = f"{folder}/{NAME}-{size}"
     parts = [
         f"### {found['parameters']:,} parameters",
-        f"**{combine(double).capitalize()}.** With half of AdamW's steps, Sophia is at least as good in "
-        f"{double.count('yes')} of {len(double)} comparisons and worse in {double.count('no')}; with as many steps it "
-        f"is better in {same.count('yes')} and worse in {same.count('no')}. *Regime:* "
-        f"{found['batch'] * found['context']:,} tokens a step, T = {', '.join(map(str, numbers['lengths']))} steps.",
+        f"**{judged.outcome.capitalize()}.** ({judged.counts}.) {judged.why} *Regime:* {found['parameters']:,} "
+        f"parameters, {found['batch'] * found['context']:,} tokens a step, "
+        f"T = {', '.join(map(str, numbers['lengths']))} steps.",
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{picture}-dark.png">'
         f'<img alt="{found["parameters"]:,} parameters on a GPU" src="{picture}.png"></picture>',
     ]

@@ -7,12 +7,14 @@ ten thousands of steps of a thousand runs take seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 import sophia_ref as sr
-from sophia_ref.claims.statistics import bootstrap, difference, mean_over_seeds, speedup
+from sophia_ref.claims.runs import LOST
+from sophia_ref.claims.statistics import Tuned, difference, mean, speedup
 from sophia_ref.study import Space, sobol
 
 Array = Any
@@ -75,75 +77,93 @@ def settings_of(space: Space, trials: int) -> dict[str, Array]:
 
 # -- the map: AdamW against Sophia with noise on the gradient ----------------------------------------------------------
 
-DIMENSION, BETAS = 32, (0.8, 0.9, 0.96)
+DIMENSION, START = 32, 0.5  # START: the loss there
 MAP_SPACES: dict[str, Space] = {
-    "AdamW": {"lr": (1e-3, 1.0)},
-    "Sophia": {"lr": (1e-3, 1.0), "gamma": (1e-2, 1e1)},
+    "AdamW": {"lr": (1e-5, 1.0)},
+    "Sophia": {"lr": (1e-5, 1.0), "gamma": (1e-2, 1e2)},
 }
+# beta1, beta2: trial i has pair i modulo nine, an odd number, as every other Sobol point lies in one half of a range.
+# Sophia's beta2 counts estimates, AdamW's counts steps.
+BETAS = (0.8, 0.9, 0.96)
+DECAYS = {
+    "AdamW": tuple(product(BETAS, (0.9, 0.95, 0.99))),
+    "Sophia": tuple(product(BETAS, (0.8, 0.9, 0.96))),
+}
+EVERY = 10
+COST = 1 + 3 / EVERY  # of a step of Sophia, by the oracle's price of a Hessian-vector product
+
+
+def trials_of(budget: Any) -> int:
+    """Of each method in each cell."""
+    return int(budget.of(64, 16, 4))
 
 
 def map_of_speedups(budget: Any) -> list[dict[str, Any]]:
-    """Cells of the map on the quadratic, each tuned anew for each length."""
+    """Cells of the map on the quadratic, each tuned anew for each length, with trials_of(budget) trials."""
     conditions = budget.of((1.0, 1e2, 1e4), (1.0, 1e4), (1.0, 1e2))
     noises = budget.of((0.0, 0.1, 1.0), (0.0, 1.0), (0.0, 1.0))
     lengths = budget.of((100, 400, 1600), (20, 40, 80), (2, 4, 8))
-    trials = budget.of(64, 16, 4)
+    others = (lengths[0] // 2, *lengths, 2 * lengths[-1])
     cells = []
-    for rotated in (False, True):
-        for condition in conditions:
-            for noise in noises:
-                others = (lengths[0] // 2, *lengths, 2 * lengths[-1])
-                losses = {
-                    (method, steps): tuned_losses(method, condition, rotated, noise, steps, trials)
-                    for method, own in (("AdamW", others), ("Sophia", lengths))
-                    for steps in own
-                }  # (seeds,) each
-                adamw = np.stack([losses["AdamW", steps] for steps in others], axis=1)
-                for steps in lengths:
-                    own = losses["Sophia", steps]
-                    cells.append(
-                        {
-                            "rotated": rotated,
-                            "condition": condition,
-                            "noise": noise,
-                            "steps": steps,
-                            "loss": bootstrap([own], mean_over_seeds),
-                            "adamw": bootstrap([losses["AdamW", steps]], mean_over_seeds),
-                            "minus_adamw": difference(own, losses["AdamW", steps]),
-                            "speedup": speedup(own, steps, others, adamw),
-                        }
-                    )
+    for rotated, condition, noise in product((False, True), conditions, noises):
+        found = {
+            (method, steps): tuned_on(method, condition, rotated, noise, steps, trials_of(budget))
+            for method, own in (("AdamW", others), ("Sophia", lengths))
+            for steps in own
+        }
+        adamw = [found["AdamW", steps] for steps in others]
+        cells += [
+            {"axes": "rotated" if rotated else "aligned", "condition": condition, "noise": noise, "cost": COST,
+             **compared(found["Sophia", steps], steps, others, adamw, START)}
+            for steps in lengths
+        ]  # fmt: skip
     return cells
 
 
-def tuned_losses(method: str, condition: float, rotated: bool, noise: float, steps: int, trials: int) -> Array:
-    """Final losses over SHOWN, (seeds,), with the trial that is best over TUNED."""
-    space = MAP_SPACES[method]
-    settings = settings_of(space, trials)
-    momenta = np.array([BETAS[i % len(BETAS)] for i in range(trials)])
-    scores = np.full(trials, np.inf)
-    for beta in BETAS:
-        mine = momenta == beta
-        if mine.any():
-            own = {name: values[mine] for name, values in settings.items()}
-            scores[mine] = _descend(method, own, beta, condition, rotated, noise, steps, TUNED).mean(axis=1)
+def compared(own: Tuned, steps: int, lengths: Sequence[int], adamw: Sequence[Tuned], start: float) -> dict[str, Any]:
+    """What the map holds of Sophia's runs of `steps` steps, beside AdamW's of these lengths. start: the loss before the
+    first step. worse: whether AdamW's loss is above that of a shorter run of its own."""
+    i = list(lengths).index(steps)
+    means = [float(np.mean(method.losses)) for method in adamw]
+    return {
+        "steps": steps,
+        "loss": mean(own),
+        "adamw": mean(adamw[i]),
+        "minus_adamw": difference(own, adamw[i]),
+        "speedup": speedup(own, steps, lengths, adamw),
+        "ends": [lengths[0] / steps, lengths[-1] / steps],
+        "worse": means[i] > min(means[: i + 1]),
+        "start": start,
+    }
+
+
+def tuned_on(method: str, condition: float, rotated: bool, noise: float, steps: int, trials: int) -> Tuned:
+    """Its final losses over SHOWN with the trial that is best over TUNED, and the trials' scores, (trials,)."""
+    settings, pairs = settings_of(MAP_SPACES[method], trials), DECAYS[method]
+    mine = np.arange(trials) % len(pairs)
+    scores = np.full(trials, LOST)
+    for i, pair in enumerate(pairs):
+        own = {name: values[mine == i] for name, values in settings.items()}
+        if len(own["lr"]):
+            scores[mine == i] = _descend(method, own, pair, condition, rotated, noise, steps, TUNED).mean(axis=1)
     best = int(np.argmin(scores))
     own = {name: values[best : best + 1] for name, values in settings.items()}
-    return _descend(method, own, float(momenta[best]), condition, rotated, noise, steps, SHOWN)[0]
+    return Tuned(_descend(method, own, pairs[mine[best]], condition, rotated, noise, steps, SHOWN)[0], scores)
 
 
 def _descend(
     method: str,
     settings: dict[str, Array],
-    beta: float,
+    decays: tuple[float, float],
     condition: float,
     rotated: bool,
     noise: float,
     steps: int,
     seeds: Sequence[int],
 ) -> Array:
-    """Losses at the end, (trials, seeds), infinite where a row was lost. The noise on the gradient is `noise` times the
-    root of the curvature along each axis, as that of sampled data is: covariance noise^2 H / d."""
+    """Losses at the end, (trials, seeds), at most LOST, which a row has that left the finite numbers. The noise on the
+    gradient is `noise` times the root of the curvature along each axis, as that of sampled data is: covariance noise^2
+    H / d."""
     eigenvalues, rotations, starts = instances(seeds, DIMENSION, condition, rotated)
     trials = len(settings["lr"])
     theta = np.broadcast_to(starts, (trials, *starts.shape)).copy()
@@ -151,6 +171,7 @@ def _descend(
     probes = np.random.default_rng([seeds[0], 2])
     shape = sr.cosine(1.0, steps, warmup=steps // 10)
     scale = noise * np.sqrt(eigenvalues / DIMENSION)
+    beta1, beta2 = decays
     rule: Any = None
     state: Any = None
     lost = np.zeros(theta.shape[:2], bool)
@@ -158,9 +179,9 @@ def _descend(
         for t in range(1, steps + 1):
             lr = settings["lr"] * shape(t)
             if method == "AdamW":
-                rule = sr.AdamW(lr, beta1=beta, beta2=0.95, weight_decay=0.0)
+                rule = sr.AdamW(lr, beta1, beta2, weight_decay=0.0)
             else:
-                rule = sr.Sophia(lr, beta1=beta, beta2=0.9, gamma=settings["gamma"], every=10)
+                rule = sr.Sophia(lr, beta1, beta2, gamma=settings["gamma"], every=EVERY)
             state = rule.init(theta) if state is None else state
             drawn = np.stack(
                 [scale * rng.standard_normal(DIMENSION) for rng in rngs]
@@ -172,4 +193,4 @@ def _descend(
             lost |= gone
             theta = np.where(lost[..., None], theta, new)
         losses: Array = Quadratic(eigenvalues, rotations, theta, 0.0).loss()
-    return np.where(lost, np.inf, losses)
+    return np.where(lost, LOST, np.minimum(losses, LOST))

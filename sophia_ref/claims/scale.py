@@ -6,134 +6,150 @@ from typing import Any
 
 import numpy as np
 
-from sophia_ref.claims.claim import (
-    NO,
-    NOT,
-    OPEN,
-    PARTLY,
-    REPRODUCED,
-    UNDERPOWERED,
-    YES,
-    Claim,
-    Numbers,
-    TableOf,
-    Verdict,
-    answer,
-    number,
-    plain,
-    spread,
-)
-from sophia_ref.claims.methods import label
+from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, above, number, plain, spread
+from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.runs import Table
-from sophia_ref.claims.statistics import bootstrap, difference
+from sophia_ref.claims.statistics import difference, mean, trend
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Arm, Budget, Model, Need, shown
+from sophia_ref.claims.tuning import Arm, Budget, Model, Need, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", *SOPHIAS)
+FALLS, SHRINKS, GROWS = "falls", "deficit shrinks", "grows"
+RISES, UNCLEAR = "rises, not surely above zero", "no clear trend"
 
 
-def arm(budget: Budget, method: str, model: Model) -> Arm:
-    return Arm("text", model, budget.batch, method, budget.lengths[1], budget.few_trials)
+def arm(budget: Budget, method: str, model: Model, steps: int) -> Arm:
+    return Arm("text", model, budget.batch, method, steps, budget.trials)
 
 
 def needs(budget: Budget) -> list[Need]:
-    return [Need(arm(budget, method, model)) for model in budget.sizes for method in METHODS]
+    return [
+        Need(arm(budget, method, model, steps))
+        for model in budget.sizes
+        for method in METHODS
+        for steps in budget.ablated
+    ]
 
 
 def measure(table: Table, budget: Budget) -> Numbers:
     sizes = [make_task("text", model, budget.batch).problem.model.size for model in budget.sizes]
-    losses = {
-        method: np.array(
-            [[table[s].loss for s in shown(table, arm(budget, method, m), budget.seeds)] for m in budget.sizes]
-        )
+    found = {
+        (method, steps): [tuned(table, arm(budget, method, model, steps), budget.seeds) for model in budget.sizes]
         for method in METHODS
-    }  # (sizes, seeds) each
-    decades = np.log10(sizes)
-    trends = {}
-    for method in SOPHIAS:
-        gains = losses["AdamW"] - losses[method]  # positive where Sophia is ahead
-        trends[method] = {
-            "gains": [difference(losses["AdamW"][i], losses[method][i]) for i in range(len(sizes))],
-            "slope": bootstrap(list(gains), lambda *groups: _slope(decades, groups)),
-            "line": np.polyfit(decades, gains.mean(axis=1), 1) if np.isfinite(gains).all() else [np.nan, np.nan],
+        for steps in budget.ablated
+    }
+    losses = [
+        {"method": method, "steps": steps, "size": size, "loss": mean(own)}
+        for (method, steps), methods in found.items()
+        for size, own in zip(sizes, methods, strict=True)
+    ]
+    trends = [
+        {
+            "method": method,
+            "steps": steps,
+            "gains": [difference(*pair) for pair in zip(found["AdamW", steps], found[method, steps], strict=True)],
+            "slope": trend(found["AdamW", steps], found[method, steps], sizes),
+            "cost": cost_a_step(method, budget.batch),
         }
-    means = {method: values.mean(axis=1) for method, values in losses.items()}
-    return plain({"sizes": sizes, "losses": means, "trends": trends, "steps": budget.lengths[1]})
+        for method in SOPHIAS
+        for steps in budget.ablated
+    ]  # positive where Sophia is ahead
+    return plain({"sizes": sizes, "losses": losses, "trends": trends})
 
 
-def _slope(x: Any, groups: tuple[Any, ...]) -> Any:
-    """Least squares of means over seeds: x (sizes,), groups of (m, seeds) -> (m,)."""
-    y = np.stack([group.mean(axis=1) for group in groups], axis=1)  # (m, sizes)
-    centred = x - x.mean()
-    return y @ centred / (centred @ centred)
+def course(row: Any) -> str:
+    """What the advantage does as the model grows."""
+    rises, ahead = above(row["slope"]), above(row["gains"][-1])
+    if rises == YES:
+        return {YES: GROWS, OPEN: RISES, NO: SHRINKS}[ahead]
+    return FALLS if rises == NO else UNCLEAR
+
+
+def grows(row: Any) -> str:
+    """Whether there is an advantage at the largest size, and it rises with size."""
+    both = above(row["slope"]), above(row["gains"][-1])
+    return NO if NO in both else OPEN if OPEN in both else YES
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    grows = {}
-    for method in SOPHIAS:
-        slope = numbers["trends"][method]["slope"]
-        grows[method] = {YES: NO, NO: YES, OPEN: OPEN}[answer(slope)]  # whether it is above zero
-    ahead = {m: answer(numbers["trends"][m]["gains"][-1]) == NO for m in SOPHIAS}
-    if all(grows[m] == YES and ahead[m] for m in SOPHIAS):
-        outcome = REPRODUCED
-    elif YES in grows.values():
-        outcome = PARTLY
-    else:
-        outcome = NOT if NO in grows.values() else UNDERPOWERED
-    words = {YES: "rises", NO: "falls", OPEN: "has no clear trend"}
-    why = "; ".join(
-        f"{label(m)}'s advantage over AdamW {words[grows[m]]} with size, "
-        f"{spread(numbers['trends'][m]['slope'], '+.3f')} nats a decade, and is "
-        f"{spread(numbers['trends'][m]['gains'][-1], '+.3f')} at the largest"
-        for m in SOPHIAS
+    rows = numbers["trends"]
+    count = [course(row) for row in rows].count
+    ahead = [above(row["gains"][-1]) for row in rows]
+    why = (
+        f"In {count(GROWS)} of {len(rows)} comparisons Sophia is ahead of AdamW at the largest size and its advantage "
+        f"rises with size; in {count(FALLS)} the advantage falls with size. At the largest size it is ahead in "
+        f"{ahead.count(YES)} and behind in {ahead.count(NO)}."
     )
-    if outcome == PARTLY:
-        why += ". An advantage that rises from below zero is a deficit that shrinks"
-    sizes = numbers["sizes"]
-    return Verdict(outcome, why + ".", f"{sizes[0]:,} to {sizes[-1]:,} parameters, {numbers['steps']} steps each")
+    if count(SHRINKS):
+        why += (
+            f" In {count(SHRINKS)} the advantage rises from below zero and is there at the largest: a deficit shrinks."
+        )
+    last = max(row["steps"] for row in rows)
+    told = "; ".join(
+        f"{label(row['method'])} {spread(row['slope'], '+.3f')}, and {spread(row['gains'][-1], '+.3f')} at the largest"
+        for row in rows
+        if row["steps"] == last
+    )
+    why += f" Nats that the advantage rises from one size to one ten times as large, after {last} steps: {told}."
+    sizes, steps = (", ".join(f"{x:,}" for x in found) for found in (numbers["sizes"], _steps(numbers)))
+    return Verdict([grows(row) for row in rows], why, f"{sizes} parameters, T = {steps} steps")
+
+
+def _steps(numbers: Numbers) -> list[int]:
+    return sorted({row["steps"] for row in numbers["trends"]})
 
 
 def headline(numbers: Numbers) -> str:
-    return "nats a decade: " + ", ".join(
-        f"{label(m)} {number(numbers['trends'][m]['slope'][0], '+.3f')}" for m in SOPHIAS
+    last = _steps(numbers)[-1]
+    found = ", ".join(
+        f"{label(row['method'])} {number(row['slope'][0], '+.3f')} to {number(row['gains'][-1][0], '+.3f')}"
+        for row in numbers["trends"]
+        if row["steps"] == last
     )
+    return f"nats that the advantage rises in a decade of size, to that at the largest, T = {last}: {found}"
 
 
 def tables(numbers: Numbers) -> list[TableOf]:
-    rows = [
-        [f"{size:,}", *(number(numbers["losses"][m][i]) for m in METHODS),
-         *(spread(numbers["trends"][m]["gains"][i], "+.3f") for m in SOPHIAS)]
-        for i, size in enumerate(numbers["sizes"])
+    loss = {(row["method"], row["steps"], row["size"]): spread(row["loss"]) for row in numbers["losses"]}
+    first = [
+        [str(steps), f"{size:,}", *(loss[method, steps, size] for method in METHODS)]
+        for steps in _steps(numbers)
+        for size in numbers["sizes"]
+    ]
+    second = [
+        [label(row["method"]), str(row["steps"]), number(row["cost"], ".2f"),
+         *(spread(gain, "+.3f") for gain in row["gains"]), spread(row["slope"], "+.3f"), course(row)]
+        for row in numbers["trends"]
     ]  # fmt: skip
-    header = ("parameters", *map(label, METHODS), *(f"{label(m)} ahead by" for m in SOPHIAS))
-    return [("Validation loss, and the advantage over AdamW in nats", header, rows)]
+    header = ("method", "T", "cost of a step", *(f"{size:,}" for size in numbers["sizes"]), "a decade", "it")
+    return [
+        ("Validation loss, nats a character", ("T", "parameters", *map(label, METHODS)), first),
+        ("Nats ahead of AdamW by number of parameters, and what that does with size", header, second),
+    ]
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
     from sophia_ref.claims.pictures import grid, log_ticks, look_of, whiskers
     from sophia_ref.plots.style import figure, label_ends
 
-    fig = figure(9.5, 3.6, dark)
-    left, right = fig.subplots(1, 2)
+    fig = figure(10.5, 3.4, dark)
     sizes = np.array(numbers["sizes"])
-    for method in METHODS:
-        whiskers(left, sizes, [(y, y, y) for y in numbers["losses"][method]], **look_of(method))
-    for i, method in enumerate(SOPHIAS):
-        trend, look = numbers["trends"][method], look_of(method)
-        whiskers(right, sizes * (1 + 0.03 * i), trend["gains"], **{**look, "linestyle": "none"})
-        if trend["line"][0] is not None:
-            right.plot(sizes, np.polyval(trend["line"], np.log10(sizes)), color=look["color"], linewidth=1, alpha=0.8,
-                       label="_")  # fmt: skip
-    for ax in (left, right):
+    axes = fig.subplots(1, 3, sharey=True)
+    for ax, steps in zip(axes, _steps(numbers), strict=True):
+        rows = [row for row in numbers["trends"] if row["steps"] == steps]
+        for i, row in enumerate(rows):
+            look = look_of(row["method"])
+            whiskers(ax, sizes * 1.03**i, row["gains"], **{**look, "linestyle": "none"})
+            line = np.polyfit(np.log10(sizes), [gain[0] for gain in row["gains"]], 1)
+            ax.plot(sizes, np.polyval(line, np.log10(sizes)), color=look["color"], linewidth=1, alpha=0.8, label="_")
         scheme = grid(ax)
+        ax.axhline(0, color=scheme.quiet, linewidth=0.8)
         ax.set_xlabel("parameters")
+        ax.set_title(f"{steps} steps", color=scheme.ink, fontsize=9)
         log_ticks(ax, numbers["sizes"])
-    right.axhline(0, color=scheme.quiet, linewidth=0.8)
-    left.set_ylabel("validation loss")
-    right.set_ylabel("Sophia ahead of AdamW by, nats")
-    label_ends(left)
-    label_ends(right)
+        label_ends(ax)
+    axes[0].set_ylabel("Sophia ahead of AdamW by, nats")
     return fig
 
 
@@ -142,17 +158,17 @@ CLAIM = Claim(
     "scale",
     "The advantage grows with scale",
     "The gap between Sophia and AdamW grows with the size of the model.",
-    "Liu et al. 2023, Figure 1 and section 3 (125M: 0.020 to 0.026 nats, 355M: 0.046, 770M: 0.054).",
-    "Four sizes of GPT, the same text, batches and number of steps, each method tuned anew for each size. The "
-    "trend is a line of the advantage over the logarithm of the size; its interval resamples seeds. (Data do not "
-    "grow with size.)",
-    "gap 0.020 to 0.054 nats from 125M to 770M",
+    "Liu et al. 2023, Figure 1 and section 3 (125M: 0.020 to 0.026 nats, 355M: 0.046, 770M: 0.054; from memory).",
+    "Four sizes of GPT, the same text and batches, three run lengths, each method tuned anew for each size and length. "
+    "The trend is a line of the advantage over the logarithm of the size. The advantage grows where it rises with size "
+    "and Sophia is ahead at the largest. Data do not grow with size. The cost of a step is in gradients.",
+    "gap 0.020 to 0.054 nats from 125M to 770M (from memory)",
     "none: level at 130M, 300M and 520M (Wen et al. 2025)",
     measure,
     verdict,
     headline,
     tables,
     draw,
-    "Left: loss by size. Right: by how much Sophia is ahead of AdamW, with the fitted trend; below zero it is behind.",
+    "By how much Sophia is ahead of AdamW, with the fitted trend; below zero it is behind.",
     needs,
 )

@@ -17,6 +17,7 @@ from PIL import Image
 from sophia_ref.claims import NAMES, conduct, load, page, tasks
 from sophia_ref.claims.claim import MAP, OUTCOMES
 from sophia_ref.claims.runs import POINTS, Result, Spec, Table, perform
+from sophia_ref.claims.statistics import Tuned
 from sophia_ref.claims.tuning import BUDGETS, TINY, Plan
 from sophia_ref.cli import main
 from toy_problems.text import Text, language_reference
@@ -74,7 +75,7 @@ def test_the_names_are_in_the_order_of_their_numbers_and_each_file_is_one():
 def test_every_claim_in_miniature(name, table, monkeypatch, tmp_path):
     claim = load(name)
     if name == "where":  # its quadratics are tested on their own
-        monkeypatch.setattr("sophia_ref.claims.quadratic.tuned_losses", lambda *settings: np.full(5, 1 / settings[4]))
+        monkeypatch.setattr("sophia_ref.claims.quadratic.tuned_on", lambda *of: Tuned(np.full(5, 1 / of[4])))
     if name == "spread":
         monkeypatch.setattr("sophia_ref.claims.spread._diagonal", lambda task, theta, batch, chosen: theta[chosen] ** 3)
     if name == "hessian_cost":  # which makes whole Hessians

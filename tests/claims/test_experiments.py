@@ -6,6 +6,7 @@ import pytest
 import sophia_ref as sr
 from sophia_ref.claims import estimators, hessian_cost, quadratic, saddle, tasks, tolerance
 from sophia_ref.claims.quadratic import SHOWN, TUNED, Quadratic, instances
+from sophia_ref.claims.runs import LOST
 from sophia_ref.claims.tuning import TINY
 from sophia_ref.study import sobol
 from toy_problems.transformer import LanguageTask, TinyGPT
@@ -98,11 +99,33 @@ def test_sophia_by_coordinates_is_newton_where_the_axes_are_aligned():
 
 def test_noise_on_the_quadratic_is_the_same_for_every_trial_and_method():
     settings = {"lr": np.array([0.0, 0.0])[:, None, None], "gamma": np.ones((2, 1, 1))}
-    still = quadratic._descend("Sophia", settings, 0.9, 100.0, True, 1.0, 5, SHOWN)
+    still = quadratic._descend("Sophia", settings, (0.9, 0.9), 100.0, True, 1.0, 5, SHOWN)
     assert np.allclose(still, 0.5)  # lr 0 stays where it starts
     small = {"lr": np.full((2, 1, 1), 0.01), "gamma": np.ones((2, 1, 1))}
-    a, b = quadratic._descend("AdamW", small, 0.9, 100.0, True, 1.0, 20, SHOWN)
+    a, b = quadratic._descend("AdamW", small, (0.9, 0.95), 100.0, True, 1.0, 20, SHOWN)
     assert np.array_equal(a, b)
+
+
+def test_a_row_that_leaves_the_quadratic_counts_as_lost():
+    far = {"lr": np.array([0.01, 1e60])[:, None, None]}
+    near, lost = quadratic._descend("AdamW", far, (0.9, 0.95), 1.0, False, 0.0, 5, SHOWN)
+    assert (near < 0.5).all()
+    assert (lost == LOST).all()
+
+
+def test_the_quadratic_is_tuned_over_every_pair_of_decays_and_the_best_is_shown():
+    found = quadratic.tuned_on("AdamW", 100.0, False, 0.1, 20, 32)
+    settings = quadratic.settings_of(quadratic.MAP_SPACES["AdamW"], 32)
+    alone = [
+        quadratic._descend("AdamW", {"lr": settings["lr"][i : i + 1]}, quadratic.DECAYS["AdamW"][i % 9], 100.0, False,
+                           0.1, 20, seeds)[0]
+        for i, seeds in [*((i, TUNED) for i in range(32)), (int(np.argmin(found.scores)), SHOWN)]
+    ]  # fmt: skip
+    assert np.allclose(found.scores, np.mean(alone[:32], axis=1), rtol=1e-12)
+    assert np.allclose(found.losses, alone[32], rtol=1e-12)
+    # both halves of the learning rate's range meet every pair
+    upper = {(i % 9, settings["lr"][i, 0, 0] > np.sqrt(1e-5)) for i in range(32)}
+    assert len(upper) == 18
 
 
 def test_newton_by_coordinates_divides_by_the_diagonal_as_it_is():
