@@ -77,8 +77,8 @@ def verdict(numbers: Numbers) -> Verdict:
         for task in TITLES
     ]
     regime = (
-        f"{'; '.join(lengths)}; about 30,000 parameters; the intervals hold no luck of the held-out images, which are "
-        "299, and 160 with captions"
+        f"{'; '.join(lengths)}; about 26,000 and 28,000 parameters; the intervals hold no luck of the held-out images, "
+        "which are 299, and 160 with captions"
     )
     return Verdict(
         [*answers["digits"], *answers["captions"]], f"With as many steps Sophia is {', '.join(parts)}.", regime

@@ -102,12 +102,13 @@ def _steps(numbers: Numbers) -> list[int]:
 
 def headline(numbers: Numbers) -> str:
     last = _steps(numbers)[-1]
-    found = ", ".join(
-        f"{label(row['method'])} {number(row['slope'][0], '+.3f')} to {number(row['gains'][-1][0], '+.3f')}"
+    found = "; ".join(
+        f"{label(row['method'])} {number(row['slope'][0], '+.3f')} a decade of size, "
+        f"{number(row['gains'][-1][0], '+.3f')} at the largest"
         for row in numbers["trends"]
         if row["steps"] == last
     )
-    return f"nats that the advantage rises in a decade of size, to that at the largest, T = {last}: {found}"
+    return f"nats of advantage at T = {last}: {found}"
 
 
 def tables(numbers: Numbers) -> list[TableOf]:

@@ -214,17 +214,17 @@ def _map(ax: Any, cells: list[Any], x: str, y: str, x_label: str, y_label: str) 
 
     from sophia_ref.plots.style import dress
 
-    scheme = dress(ax)
+    dress(ax)
     xs, ys = (sorted({cell[name] for cell in cells}) for name in (x, y))
     for cell in cells:
         i, j = xs.index(cell[x]), ys.index(cell[y])
         shade = 0.5 + 0.25 * float(np.clip(np.log2(cell["speedup"][0]), -2, 2))
-        color = colormaps["PuOr_r"](0.15 + 0.7 * shade)
-        edge, width = (scheme.paper, 0.5) if wins(cell) == OPEN else (scheme.ink, 1.6)
-        ax.add_patch(Rectangle((i + 0.03, j + 0.03), 0.94, 0.94, facecolor=color, edgecolor=edge, linewidth=width))
+        color, ink = colormaps["PuOr_r"](0.15 + 0.7 * shade), "#ffffff" if shade < 0.07 else "#111111"
+        ax.add_patch(Rectangle((i + 0.03, j + 0.03), 0.94, 0.94, facecolor=color, edgecolor="none"))
+        if wins(cell) != OPEN:
+            ax.add_patch(Rectangle((i + 0.07, j + 0.07), 0.86, 0.86, fill=False, edgecolor=ink, linewidth=1.6))
         value, _, around = within(cell["speedup"], cell["ends"]).partition(" [")
         text = f"{value}{marks(cell)}\n{around.rstrip(']').replace(', ', ' to ')}"
-        ink = "#111111" if 0.2 < shade < 0.8 else "#ffffff"
         ax.text(i + 0.5, j + 0.5, text, ha="center", va="center", fontsize=8, color=ink)
     ax.set(xlim=(0, len(xs)), ylim=(0, len(ys)), xlabel=x_label, ylabel=y_label)
     ax.set_xticks(np.arange(len(xs)) + 0.5, [f"{v:g}" for v in xs])

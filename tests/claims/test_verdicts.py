@@ -605,8 +605,8 @@ def test_a_map_counts_wins_and_losses_and_says_where_most_are():
         "On the language Sophia is faster than AdamW in 2 of 4 cells and slower in 1; by the cost of its steps it is "
         "faster in 1 of the 2; wins are nowhere more frequent than with Sophia-H (2 of 2 cells); losses are nowhere "
         "more frequent than with Sophia-G (1 of 2 cells). On the quadratic Sophia is faster than AdamW in 0 of 2 cells "
-        "and slower in 1; in 1 of the 1 AdamW has learned next to nothing; losses are nowhere more frequent than with 32 "
-        "steps (1 of 1 cells)."
+        "and slower in 1; in 1 of the 1 AdamW has learned next to nothing; losses are nowhere more frequent than with "
+        "32 steps (1 of 1 cells)."
     )
     assert "language: T = 8 steps, 8 trials" in verdict.regime
     assert "quadratic: T = 16, 32 steps, 64 trials" in verdict.regime
