@@ -224,8 +224,8 @@ def _map(ax: Any, cells: list[Any], x: str, y: str, x_label: str, y_label: str) 
         if wins(cell) != OPEN:
             ax.add_patch(Rectangle((i + 0.07, j + 0.07), 0.86, 0.86, fill=False, edgecolor=ink, linewidth=1.6))
         value, _, around = within(cell["speedup"], cell["ends"]).partition(" [")
-        text = f"{value}{marks(cell)}\n{around.rstrip(']').replace(', ', ' to ')}"
-        ax.text(i + 0.5, j + 0.5, text, ha="center", va="center", fontsize=8, color=ink)
+        around = around.rstrip("]").replace(", ", " to ").replace("≤ ", "≤").replace("≥ ", "≥")
+        ax.text(i + 0.5, j + 0.5, f"{value}{marks(cell)}\n{around}", ha="center", va="center", fontsize=7.5, color=ink)
     ax.set(xlim=(0, len(xs)), ylim=(0, len(ys)), xlabel=x_label, ylabel=y_label)
     ax.set_xticks(np.arange(len(xs)) + 0.5, [f"{v:g}" for v in xs])
     ax.set_yticks(np.arange(len(ys)) + 0.5, [f"{v:g}" for v in ys])
