@@ -112,7 +112,7 @@ def tables(numbers: Numbers) -> list[TableOf]:
 
 
 def draw(numbers: Numbers, dark: bool) -> Any:
-    from sophia_ref.claims.pictures import grid, log_ticks, look_of, whiskers
+    from sophia_ref.claims.pictures import grid, log_ticks, look_of, near_the_best, whiskers
     from sophia_ref.plots.style import figure, label_ends
 
     fig = figure(9.5, 3.4, dark)
@@ -123,6 +123,7 @@ def draw(numbers: Numbers, dark: bool) -> Any:
             whiskers(ax, steps, [row["loss"] for row in rows], **look_of(method))
         scheme = grid(ax)
         ax.set(xlabel="steps, each run fully decayed", ylabel="validation loss")
+        ax.set_ylim(near_the_best([row["loss"] for row in numbers["rows"] if row["task"] == task], far=2.0))
         log_ticks(ax, _steps(numbers, task))
         ax.set_title(title, color=scheme.ink, fontsize=9)
         label_ends(ax)

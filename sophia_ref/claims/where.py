@@ -6,7 +6,7 @@ where everything can be turned: noise of the gradient, condition number, length.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,13 +35,16 @@ SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", *SOPHIAS)
 UNLEARNED = 0.98  # of the loss at the start: above it AdamW has learned next to nothing
 Cells = Sequence[Mapping[str, Any]]
-# the parts of the map: what to call their cells by
-AXES: Mapping[str, Mapping[str, str]] = {
+# the parts of the map: where their cells are in the numbers, and what these are told by
+PARTS = {"language": "cells", "quadratic": "quadratic"}
+AXES: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
     "language": {
-        "method": "{}", "exponent": "exponent {:g}", "tokens": "{} tokens a step", "steps": "{} steps"
+        "method": label, "exponent": "exponent {:g}".format, "tokens": "{} tokens a step".format,
+        "steps": "{} steps".format,
     },
     "quadratic": {
-        "axes": "{} axes", "condition": "condition number {:g}", "noise": "noise {:g}", "steps": "{} steps"
+        "axes": "{} axes".format, "condition": "condition number {:g}".format, "noise": "noise {:g}".format,
+        "steps": "{} steps".format,
     },
 }  # fmt: skip
 
@@ -79,7 +82,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
             }
             adamw = [found["AdamW", steps] for steps in others]
             cells += [
-                {"method": label(method), "exponent": exponent, "tokens": batch * budget.zipf_model[0],
+                {"method": method, "exponent": exponent, "tokens": batch * budget.zipf_model[0],
                  "cost": cost_a_step(method, batch),
                  **quadratic.compared(found[method, steps], steps, others, adamw, float(start))}
                 for method in SOPHIAS
@@ -87,8 +90,9 @@ def measure(table: Table, budget: Budget) -> Numbers:
             ]  # fmt: skip
     return plain(
         {
-            "language": {"cells": cells, "trials": budget.few_trials},
-            "quadratic": {"cells": quadratic.map_of_speedups(budget), "trials": quadratic.trials_of(budget)},
+            "cells": cells,
+            "quadratic": quadratic.map_of_speedups(budget),
+            "trials": {"language": budget.few_trials, "quadratic": quadratic.trials_of(budget)},
         }
     )
 
@@ -110,7 +114,7 @@ def marks(cell: Mapping[str, Any]) -> str:
     return ("†" if cell["worse"] else "") + ("°" if unlearned(cell) else "")
 
 
-def nowhere_more(cells: Cells, outcome: str, axes: Mapping[str, str]) -> str:
+def nowhere_more(cells: Cells, outcome: str, axes: Mapping[str, Callable[[Any], str]]) -> str:
     """The setting at which the largest share of cells has this outcome."""
     groups = {
         (name, value): [wins(cell) == outcome for cell in cells if cell[name] == value]
@@ -118,7 +122,7 @@ def nowhere_more(cells: Cells, outcome: str, axes: Mapping[str, str]) -> str:
         for value in sorted({cell[name] for cell in cells})
     }
     (name, value), found = max(groups.items(), key=lambda item: float(np.mean(item[1])))
-    return f"{axes[name].format(value)} ({sum(found)} of {len(found)} cells)"
+    return f"{axes[name](value)} ({sum(found)} of {len(found)} cells)"
 
 
 def told(part: str, cells: Cells) -> str:
@@ -139,9 +143,9 @@ def told(part: str, cells: Cells) -> str:
 
 
 def verdict(numbers: Numbers) -> Verdict:
-    why = " ".join(told(part, numbers[part]["cells"]) for part in AXES)
+    why = " ".join(told(part, numbers[PARTS[part]]) for part in AXES)
     regime = "; ".join(
-        f"{part}: T = {', '.join(map(str, steps_of(numbers[part]['cells'])))} steps, {numbers[part]['trials']} trials "
+        f"{part}: T = {', '.join(map(str, steps_of(numbers[PARTS[part]])))} steps, {numbers['trials'][part]} trials "
         "of each method for each cell"
         for part in AXES
     )
@@ -155,7 +159,7 @@ def steps_of(cells: Cells) -> list[int]:
 def headline(numbers: Numbers) -> str:
     parts = []
     for part in AXES:
-        found = [wins(cell) for cell in numbers[part]["cells"]]
+        found = [wins(cell) for cell in numbers[PARTS[part]]]
         parts.append(f"{part}: faster in {found.count(YES)}, slower in {found.count(NO)} of {len(found)} cells")
     return "; ".join(parts)
 
@@ -171,17 +175,21 @@ def tables(numbers: Numbers) -> list[TableOf]:
         digits = {"language": ".3f", "quadratic": ".2g"}[part]
         rows = [
             [
-                *(f"{cell[name]:g}" if isinstance(cell[name], float) else str(cell[name]) for name in axes),
+                *(_told(name, cell[name]) for name in axes),
                 number(cell["loss"][0], digits), number(cell["adamw"][0], digits) + marks(cell),
                 spread(cell["minus_adamw"], "+" + digits), within(cell["speedup"], cell["ends"]),
                 _by_cost(cell),
                 {YES: "faster", NO: "slower", OPEN: "open"}[wins(cell)],
             ]
-            for cell in numbers[part]["cells"]
+            for cell in numbers[PARTS[part]]
         ]  # fmt: skip
         header = (*columns[part], "T", "loss", "AdamW's", "minus AdamW", "speed-up", "by its cost", "Sophia is")
         found.append((titles[part], header, rows))
     return found
+
+
+def _told(name: str, value: Any) -> str:
+    return label(value) if name == "method" else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _by_cost(cell: Mapping[str, Any]) -> str:
@@ -193,8 +201,8 @@ def draw(numbers: Numbers, dark: bool) -> Any:
 
     fig = figure(10.5, 11, dark)
     axes = fig.subplots(4, 3)
-    language, quadratics = (numbers[part]["cells"] for part in AXES)
-    rows = [(f"{label(method)}, ", language, "method", label(method)) for method in SOPHIAS]
+    language, quadratics = (numbers[PARTS[part]] for part in AXES)
+    rows = [(f"{label(method)}, ", language, "method", method) for method in SOPHIAS]
     rows += [(f"quadratic, {kind}, ", quadratics, "axes", kind) for kind in ("aligned", "rotated")]
     for line, (title, cells, name, value) in zip(axes, rows, strict=True):
         for ax, steps in zip(line, steps_of(cells), strict=True):

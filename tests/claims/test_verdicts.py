@@ -593,12 +593,12 @@ def test_a_cell_counts_where_loss_and_speed_up_agree(minus, speedup, answer):
 
 
 def test_a_map_counts_wins_and_losses_and_says_where_most_are():
-    at = [("Sophia-H", 0.0, BELOW, 1.5), ("Sophia-H", 1.0, BELOW, 1.1), ("Sophia-G", 0.0, ABOVE, 0.5),
-          ("Sophia-G", 1.0, BELOW, 0.8)]  # fmt: skip
+    at = [("SophiaH", 0.0, BELOW, 1.5), ("SophiaH", 1.0, BELOW, 1.1), ("SophiaG", 0.0, ABOVE, 0.5),
+          ("SophiaG", 1.0, BELOW, 0.8)]  # fmt: skip
     language = [cell(m, s, method=name, exponent=x, tokens=64, steps=8) for name, x, m, s in at]
     other = {"axes": "aligned", "condition": 1.0, "noise": 0.0}
     quadratics = [cell(BOTH, 1.0, steps=16, **other), cell(ABOVE, 0.5, adamw=0.99, steps=32, **other)]
-    numbers = {"language": {"cells": language, "trials": 8}, "quadratic": {"cells": quadratics, "trials": 64}}
+    numbers = {"cells": language, "quadratic": quadratics, "trials": {"language": 8, "quadratic": 64}}
     verdict = where.verdict(numbers)
     assert verdict.outcome == MAP
     assert verdict.why == (
