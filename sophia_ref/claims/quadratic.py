@@ -90,6 +90,8 @@ DECAYS = {
     "Sophia": tuple(product(BETAS, (0.8, 0.9, 0.96))),
 }
 EVERY = 10
+LEAST = 1e-300  # loss that is told from nothing
+UNLEARNED = 0.98  # of the loss at the start: above it AdamW has learned next to nothing
 COST = 1 + 3 / EVERY  # of a step of Sophia, by the oracle's price of a Hessian-vector product
 
 
@@ -99,11 +101,13 @@ def trials_of(budget: Any) -> int:
 
 
 def map_of_speedups(budget: Any) -> list[dict[str, Any]]:
-    """Cells of the map on the quadratic, each tuned anew for each length, with trials_of(budget) trials."""
+    """Cells of the map on the quadratic, each tuned anew for each length, with trials_of(budget) trials. Losses span a
+    hundred decades, so all of it is in their logarithm."""
     conditions = budget.of((1.0, 1e2, 1e4), (1.0, 1e4), (1.0, 1e2))
     noises = budget.of((0.0, 0.1, 1.0), (0.0, 1.0), (0.0, 1.0))
     lengths = budget.of((100, 400, 1600), (20, 40, 80), (2, 4, 8))
     others = (lengths[0] // 2, *lengths, 2 * lengths[-1])
+    idle = float(np.log10(UNLEARNED * START))
     cells = []
     for rotated, condition, noise in product((False, True), conditions, noises):
         found = {
@@ -114,15 +118,15 @@ def map_of_speedups(budget: Any) -> list[dict[str, Any]]:
         adamw = [found["AdamW", steps] for steps in others]
         cells += [
             {"axes": "rotated" if rotated else "aligned", "condition": condition, "noise": noise, "cost": COST,
-             **compared(found["Sophia", steps], steps, others, adamw, START)}
+             **compared(found["Sophia", steps], steps, others, adamw, idle)}
             for steps in lengths
         ]  # fmt: skip
     return cells
 
 
-def compared(own: Tuned, steps: int, lengths: Sequence[int], adamw: Sequence[Tuned], start: float) -> dict[str, Any]:
-    """What the map holds of Sophia's runs of `steps` steps, beside AdamW's of these lengths. start: the loss before the
-    first step. worse: whether AdamW's loss is above that of a shorter run of its own."""
+def compared(own: Tuned, steps: int, lengths: Sequence[int], adamw: Sequence[Tuned], idle: float) -> dict[str, Any]:
+    """What the map holds of Sophia's runs of `steps` steps, beside AdamW's of these lengths. worse: whether AdamW's
+    loss is above that of a shorter run of its own. idle: whether it is above the loss of this name."""
     i = list(lengths).index(steps)
     means = [float(np.mean(method.losses)) for method in adamw]
     return {
@@ -133,15 +137,15 @@ def compared(own: Tuned, steps: int, lengths: Sequence[int], adamw: Sequence[Tun
         "speedup": speedup(own, steps, lengths, adamw),
         "ends": [lengths[0] / steps, lengths[-1] / steps],
         "worse": means[i] > min(means[: i + 1]),
-        "start": start,
+        "idle": means[i] > idle,
     }
 
 
 def tuned_on(method: str, condition: float, rotated: bool, noise: float, steps: int, trials: int) -> Tuned:
-    """Its final losses over SHOWN with the trial that is best over TUNED, and the trials' scores, (trials,)."""
+    """Its final losses over SHOWN with the trial that is best over TUNED, and the trials' scores, (trials,), in log10."""
     settings, pairs = settings_of(MAP_SPACES[method], trials), DECAYS[method]
     mine = np.arange(trials) % len(pairs)
-    scores = np.full(trials, LOST)
+    scores = np.zeros(trials)
     for i, pair in enumerate(pairs):
         own = {name: values[mine == i] for name, values in settings.items()}
         if len(own["lr"]):
@@ -161,9 +165,9 @@ def _descend(
     steps: int,
     seeds: Sequence[int],
 ) -> Array:
-    """Losses at the end, (trials, seeds), at most LOST, which a row has that left the finite numbers. The noise on the
-    gradient is `noise` times the root of the curvature along each axis, as that of sampled data is: covariance noise^2
-    H / d."""
+    """log10 of the losses at the end, (trials, seeds), at most LOST, which a row has that left the finite numbers. The
+    noise on the gradient is `noise` times the root of the curvature along each axis, as that of sampled data is:
+    covariance noise^2 H / d."""
     eigenvalues, rotations, starts = instances(seeds, DIMENSION, condition, rotated)
     trials = len(settings["lr"])
     theta = np.broadcast_to(starts, (trials, *starts.shape)).copy()
@@ -193,4 +197,4 @@ def _descend(
             lost |= gone
             theta = np.where(lost[..., None], theta, new)
         losses: Array = Quadratic(eigenvalues, rotations, theta, 0.0).loss()
-    return np.where(lost, LOST, np.minimum(losses, LOST))
+    return np.log10(np.where(lost, LOST, losses).clip(LEAST, LOST))

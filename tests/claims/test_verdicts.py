@@ -572,9 +572,8 @@ def test_spread(decades, outcome):
     assert spread.verdict({"rows": rows, "parameters": 9}).outcome == outcome
 
 
-def cell(minus, speedup, adamw=0.5, **more):
-    made = {"minus_adamw": minus, "speedup": [speedup] * 3, "adamw": [adamw] * 3}
-    return {**made, "start": 1.0, "cost": 1.2, "worse": False, **more}
+def cell(minus, speedup, **more):
+    return {"minus_adamw": minus, "speedup": [speedup] * 3, "cost": 1.2, "worse": False, "idle": False, **more}
 
 
 @pytest.mark.parametrize(
@@ -597,7 +596,7 @@ def test_a_map_counts_wins_and_losses_and_says_where_most_are():
           ("SophiaG", 1.0, BELOW, 0.8)]  # fmt: skip
     language = [cell(m, s, method=name, exponent=x, tokens=64, steps=8) for name, x, m, s in at]
     other = {"axes": "aligned", "condition": 1.0, "noise": 0.0}
-    quadratics = [cell(BOTH, 1.0, steps=16, **other), cell(ABOVE, 0.5, adamw=0.99, steps=32, **other)]
+    quadratics = [cell(BOTH, 1.0, steps=16, **other), cell(ABOVE, 0.5, idle=True, steps=32, **other)]
     numbers = {"cells": language, "quadratic": quadratics, "trials": {"language": 8, "quadratic": 64}}
     verdict = where.verdict(numbers)
     assert verdict.outcome == MAP
@@ -613,9 +612,10 @@ def test_a_map_counts_wins_and_losses_and_says_where_most_are():
 
 
 def test_a_map_marks_what_adamw_fails_at():
-    assert where.marks(cell(BELOW, 2.0, adamw=1.459 / 1.473)) == "°"  # after 40 steps at exponent 0, four windows
+    adamw = [Tuned([x] * 5) for x in (1.459, 1.43)]  # at exponent 0, of 1.473 at the start
+    found = [quadratic.compared(Tuned([1.4] * 5), steps, (1, 2), adamw, 0.98 * 1.473) for steps in (1, 2)]
+    assert [where.marks(row) for row in found] == ["°", ""]
     assert where.marks(cell(BELOW, 2.0, worse=True)) == "†"
-    assert where.marks(cell(BELOW, 2.0)) == ""
 
 
 def test_adamw_is_worse_where_a_shorter_run_of_its_own_is_better():
