@@ -142,7 +142,7 @@ def compared(own: Tuned, steps: int, lengths: Sequence[int], adamw: Sequence[Tun
 
 
 def tuned_on(method: str, condition: float, rotated: bool, noise: float, steps: int, trials: int) -> Tuned:
-    """Its final losses over SHOWN with the trial that is best over TUNED, and the trials' scores, (trials,), in log10."""
+    """Its losses over SHOWN with the trial that is best over TUNED, and the trials' scores, (trials,), in log10."""
     settings, pairs = settings_of(MAP_SPACES[method], trials), DECAYS[method]
     mine = np.arange(trials) % len(pairs)
     scores = np.zeros(trials)
