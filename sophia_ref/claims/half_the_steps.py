@@ -64,7 +64,7 @@ def compared(table: Table, arms: Sequence[Arm], lengths: Sequence[int], seeds: S
             ],
             "judged": judged,
             "trends": {
-                method: trend(*([found[each, steps] for steps in lengths] for each in (method, "AdamW")), lengths)
+                method: trend([found[method, n] for n in lengths], [found["AdamW", n] for n in lengths], lengths)
                 for method in methods[1:]
             },
             "best_of": {
@@ -94,9 +94,9 @@ def verdict(numbers: Numbers) -> Verdict:
         f"With half of AdamW's steps, Sophia comes to AdamW's loss, within {MARGIN} nats, in {steps.count(YES)} of "
         f"{len(steps)} comparisons and does not in {steps.count(NO)}; in nearly half of its time it does in "
         f"{time.count(YES)} and does not in {time.count(NO)}. With as many steps it is better in {same.count(YES)} and "
-        f"worse in {same.count(NO)}. The most that a step of Sophia is worth is {within(best['speedup'], best['ends'])} "
-        f"of AdamW's, with {label(best['method'])} at T = {best['steps']}. From one length to one ten times as long, its "
-        f"loss above AdamW's changes by, in nats: {trends}."
+        f"worse in {same.count(NO)}. The most that a step of Sophia is worth is "
+        f"{within(best['speedup'], best['ends'])} of AdamW's, with {label(best['method'])} at T = {best['steps']}. "
+        f"From one length to one ten times as long, its loss above AdamW's changes by, in nats: {trends}."
     )
     lengths = ", ".join(map(str, numbers["lengths"]))
     return Verdict([*steps, *time], why, f"a GPT of about 30,000 parameters, T = {lengths} steps")

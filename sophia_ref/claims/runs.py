@@ -120,7 +120,7 @@ def perform(spec: Spec) -> Result:
         validation[-1] = None
     return Result(
         tuple(validation), tuple(unclipped), float(run.cost[-1]), round(run.clipped_steps / spec.steps, 4),
-        tuple(_digits(q) for q in np.quantile(norms, [0.1, 0.5, 0.9])) if norms else (None,) * 3, round(seconds, 2),
+        tuple(_digits(q) for q in np.quantile(norms, [0.1, 0.5, 0.9])) if norms else (None,) * 3, round(seconds, 4),
         run.diverged_at,
     )  # fmt: skip
 

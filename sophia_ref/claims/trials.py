@@ -21,10 +21,10 @@ COLUMNS = 3
 
 
 def expected_best(scores: Array) -> Array:
-    """best_of, with trials that diverged as bad as the worst that did not: what they would have cost a tuner. LOST where
-    all did."""
+    """best_of, with trials that diverged as bad as the worst that did not: what they would have cost a tuner. LOST
+    where all did."""
     known = scores[scores < LOST]
-    return best_of(np.minimum(scores, known.max(initial=LOST if not len(known) else 0.0)))
+    return best_of(np.minimum(scores, known.max())) if len(known) else scores
 
 
 def curves(table: Table, arms: Iterable[Arm]) -> list[Curve]:
