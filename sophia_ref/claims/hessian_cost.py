@@ -192,10 +192,10 @@ CLAIM = Claim(
     "cost anything.",
     "The article; Liu et al. 2023, section 2: about 5% a step.",
     "Timed on the model of the other claims: a gradient, a Hessian-vector product, and each estimate, which take "
-    "turns. Shown are medians over rounds of the time over that of the round's gradient. The full Hessian is as many products "
-    "as there are parameters; that this is what it takes is checked on a small model, where all of it is made, in "
-    "turns with a product. Asked: does the full Hessian, every 10 steps, cost more than the gradients; and does an "
-    f"estimate on the paper's share of the batch, every 10 steps, add no more than {CHEAP:.0%} of a gradient.",
+    "turns. Shown are medians over rounds of the time over that of the round's gradient. The full Hessian is as many "
+    "products as there are parameters; that this is what it takes is checked on a small model, where all of it is "
+    "made, in turns with a product. Asked: does the full Hessian, every 10 steps, cost more than the gradients; and "
+    f"does an estimate on the paper's share of the batch, every 10 steps, add no more than {CHEAP:.0%} of a gradient.",
     "about 5% a step",
     "none known",
     measure,
