@@ -816,7 +816,7 @@ def _judge(judge):
     cases = {
         "reproduced": [[yes], [yes, yes, (-1.0, 0.0)]],
         "partly": [[yes, no], [no, no, open_, yes], [yes, open_]],
-        "not reproduced at this scale": [[no], [no, open_], [no, no, open_]],
+        "not reproduced at this scale": [[no], [no, open_], [no, no, open_], [yes, *[no] * 9]],
         "underpowered": [[open_], [no, open_, open_], [open_, (0.0, 1.0)]],
     }
     for expected, lists in cases.items():
@@ -825,6 +825,8 @@ def _judge(judge):
                 said = f"For {intervals} your rule says {got!r}, and the page {expected!r}."
                 if (0.0, 1.0) in intervals:
                     return said + " An interval that begins at 0 does not exclude it: it is open."
+                if len(intervals) == 10:
+                    return said + " One in ten may come by chance."
                 if (-1.0, 0.0) in intervals:
                     return said + " An interval that ends at 0 from below counts as yes."
                 return said + " Count first how many intervals lie below zero, and how many above."

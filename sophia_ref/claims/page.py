@@ -100,8 +100,9 @@ def _how(budgets: list[str], summary: str) -> str:
         "into comparisons, each of which comes out as claimed, not so, or is left open by its interval. *Reproduced*: "
         f"all come out as claimed. *Partly*: more than {BY_CHANCE:.0%} do, which is what chance may bring. *Not "
         "reproduced at this scale*: fewer, and at least half do not. *Underpowered*: fewer, and most are open. Most "
-        "models have about 30,000 parameters and train on two cores; the paper's have 125 million and more. What stands "
-        "in the columns *the paper's* and *independent* is quoted; where it says from memory, it was not looked up."
+        "models have about 30,000 parameters and train on two cores; the paper's have 125 million and more. What "
+        "stands in the columns *the paper's* and *independent* is quoted; where it says from memory, it was not looked "
+        "up."
     )
 
 
