@@ -149,7 +149,7 @@ def perform(spec: Spec, text: Text, device: Any, bf16: bool, tick: Callable[[], 
     """Train. tick: called after every step."""
     run = Training(spec, text, device, bf16)
     looks = {-(-spec.steps * (i + 1) // POINTS): i for i in range(POINTS)}
-    validation: list[float | None] = [None] * POINTS
+    final: float | None = None
     unclipped: list[float | None] = [None] * POINTS
     seconds, diverged_at = 0.0, None
     start = time.perf_counter()
@@ -170,14 +170,14 @@ def perform(spec: Spec, text: Text, device: Any, bf16: bool, tick: Callable[[], 
             if not math.isfinite(loss):
                 diverged_at = t
                 break
-            validation[looks[t]] = float(f"{loss:.6g}")
+            final = float(f"{loss:.6g}") if t == spec.steps else None
             unclipped[looks[t]] = None if free is None else float(f"{free:.6g}")
             start = time.perf_counter()
     norms = torch.stack(run.norms).double().cpu().numpy().clip(max=GREATEST)
     finite = norms[np.isfinite(norms)]
     quantiles = np.quantile(finite, [0.1, 0.5, 0.9]) if len(finite) else [None] * 3
     return Result(
-        tuple(validation),
+        final,
         tuple(unclipped),
         run.t * cost_a_step(spec.method, spec.batch),
         round(float((norms > CLIP_NORM).mean()), 4),

@@ -57,14 +57,15 @@ class Spec(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What is kept of a run; entry i of validation and unclipped is after (i + 1) / POINTS of the steps.
+    """What is kept of a run.
 
-    validation: losses on held-out data, None from the step on in which it diverged. unclipped: shares of coordinates,
-    None for rules that do not clip. cost: in gradients. norm_clipped: share of the steps whose gradient was longer than
-    CLIP_NORM. norms: the gradient's norm, quantiles 0.1, 0.5, 0.9 over the steps. seconds: processor time of the steps.
+    final: the loss on held-out data at the end, None where it diverged. unclipped: shares of coordinates, entry i after
+    (i + 1) / POINTS of the steps, None for rules that do not clip. cost: in gradients. norm_clipped: share of the steps
+    whose gradient was longer than CLIP_NORM. norms: the gradient's norm, quantiles 0.1, 0.5, 0.9 over the steps.
+    seconds: processor time of the steps.
     """
 
-    validation: tuple[float | None, ...]
+    final: float | None
     unclipped: tuple[float | None, ...]
     cost: float
     norm_clipped: float
@@ -75,17 +76,12 @@ class Result(NamedTuple):
     @property
     def diverged(self) -> bool:
         """Whether it has no loss at the end."""
-        return self.validation[-1] is None
+        return self.final is None
 
     @property
     def loss(self) -> float:
-        """At the end, at most LOST: so much does a run count that diverged."""
-        return float(self.curve[-1])
-
-    @property
-    def curve(self) -> Array:
-        """validation as an array, at most LOST."""
-        return np.array([LOST if value is None else min(value, LOST) for value in self.validation])
+        """final, at most LOST: so much does a run count that diverged."""
+        return LOST if self.final is None else min(self.final, LOST)
 
 
 def perform(spec: Spec) -> Result:
@@ -94,21 +90,21 @@ def perform(spec: Spec) -> Result:
     layout = getattr(getattr(task.problem, "model", task.problem), "layout", None)
     opt = make_optimizer(spec.method, dict(spec.settings), spec.steps, layout)
     looks = {-(-spec.steps * (i + 1) // POINTS): i for i in range(POINTS)}  # fewer steps than points: the last counts
-    validation: list[float | None] = [None] * POINTS
+    final: float | None = None
     unclipped: list[float | None] = [None] * POINTS
     norms: list[float] = []
     looked = 0.0
 
     def look(t: int, step: Any, oracle: Any) -> None:
-        nonlocal looked
+        nonlocal final, looked
         norms.append(min(float(np.linalg.norm(oracle.grad())), GREATEST))  # the gradient is known to the oracle
-        if t in looks:
+        if t in looks and "clipped" in step.terms:
+            unclipped[looks[t]] = _digits(1 - step.terms["clipped"].mean())
+        if t == spec.steps:
             start = time.process_time()
             with np.errstate(all="ignore"):
-                validation[looks[t]] = _digits(task.score(step.theta, spec.tuning))
-            if "clipped" in step.terms:
-                unclipped[looks[t]] = _digits(1 - step.terms["clipped"].mean())
-            looked += time.process_time() - start
+                final = _digits(task.score(step.theta, spec.tuning))
+            looked = time.process_time() - start
 
     start = time.process_time()
     run = sr.run(
@@ -117,9 +113,9 @@ def perform(spec: Spec) -> Result:
     )  # fmt: skip
     seconds = time.process_time() - start - looked
     if run.diverged_at is not None:
-        validation[-1] = None
+        final = None
     return Result(
-        tuple(validation), tuple(unclipped), float(run.cost[-1]), round(run.clipped_steps / spec.steps, 4),
+        final, tuple(unclipped), float(run.cost[-1]), round(run.clipped_steps / spec.steps, 4),
         tuple(_digits(q) for q in np.quantile(norms, [0.1, 0.5, 0.9])) if norms else (None,) * 3, round(seconds, 4),
         run.diverged_at,
     )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sophia_ref.claims.methods import cost_a_step, space
-from sophia_ref.claims.runs import POINTS, Spec, Table, losses
+from sophia_ref.claims.runs import Spec, Table, losses
 from sophia_ref.claims.statistics import Tuned
 from sophia_ref.claims.tasks import make_task
 from sophia_ref.study import run_all, sobol
@@ -254,7 +254,7 @@ def timed(task: str, model: Model, batch: int, rounds: int = 8) -> tuple[float, 
 
 def _seconds(spec: Spec, times: dict[Any, tuple[float, float]]) -> float:
     step, look = times[spec.task, spec.model, spec.batch]
-    return spec.steps * step * cost_a_step(spec.method, spec.batch) + POINTS * look
+    return spec.steps * step * cost_a_step(spec.method, spec.batch) + look
 
 
 Select = Callable[[Budget], list[Need]]

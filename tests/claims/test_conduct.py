@@ -47,10 +47,10 @@ def little_text(monkeypatch):
 def made_up(spec):
     """A result that depends on its Spec as if by chance; one in twenty diverges."""
     rng = np.random.default_rng(int(hashlib.sha256(repr(spec).encode()).hexdigest()[:12], 16))
-    curve = tuple(np.round(3 - np.log(spec.steps) / 5 + 0.05 * rng.standard_normal(POINTS) ** 2, 4).tolist())
+    final = round(3 - np.log(spec.steps) / 5 + 0.05 * float(rng.standard_normal()) ** 2, 4)
     diverged = rng.random() < 0.05
     shares = tuple(rng.random(POINTS).tolist()) if "Sophia" in spec.method else (None,) * POINTS
-    return Result((*curve[:-1], None) if diverged else curve, shares, 1.05 * spec.steps, 0.1, (0.1, 0.5, 0.9), 1.0,
+    return Result(None if diverged else final, shares, 1.05 * spec.steps, 0.1, (0.1, 0.5, 0.9), 1.0,
                   spec.steps if diverged else None)  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def slow(spec):
     import time
 
     time.sleep(0.1)
-    return Result((spec.seed / 100,) * POINTS, (None,) * POINTS, float(os.getpid()), 0.0, (1.0, 1.0, 1.0), 0.0, None)
+    return Result(spec.seed / 100, (None,) * POINTS, float(os.getpid()), 0.0, (1.0, 1.0, 1.0), 0.0, None)
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own

@@ -40,7 +40,7 @@ def test_the_page_judges_a_size_as_claim_1_does(tmp_path, behind, seconds, said)
     def result(method, steps):
         value = 8 / steps**0.5 if method == "AdamW" else 8 / (2 * steps) ** 0.5 + behind
         slower = 1.0 if method == "AdamW" else seconds
-        return Result((value,) * POINTS, (None,) * POINTS, 1.0, 0.0, (1.0,) * 3, slower * steps, None)
+        return Result(value, (None,) * POINTS, 1.0, 0.0, (1.0,) * 3, slower * steps, None)
 
     arms = [
         Arm("bytes", (256, 4, 1, 1), 64, method, steps, 2)

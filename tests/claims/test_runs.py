@@ -18,7 +18,7 @@ from sophia_ref.claims.runs import LOST, POINTS, Result, Spec, Table, perform
 ROOT = Path(__file__).parents[2]
 SETTINGS = (("lr", 0.01), ("1-beta1", 0.1), ("1-beta2", 0.05), ("decay", 0.1))
 SPEC = Spec("zipf=1.0", (4, 4, 1, 1), 2, "AdamW", SETTINGS, 10, 0, False)
-RESULT = Result((1.0,) * (POINTS - 1) + (None,), (None,) * POINTS, 10.0, 0.5, (0.1, 0.2, 0.3), 0.1, 9)
+RESULT = Result(None, (None,) * POINTS, 10.0, 0.5, (0.1, 0.2, 0.3), 0.1, 9)
 
 
 def spec(i):
@@ -113,7 +113,7 @@ KILLED = """
 
     def work(spec):
         time.sleep(0.02)
-        return Result((spec.seed / 100,) * POINTS, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
+        return Result(spec.seed / 100, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
 
     with ThreadPoolExecutor(2) as pool:
         specs = [Spec("zipf=1.0", (4, 4, 1, 1), 2, "AdamW", (), 10, i, False) for i in range(60)]
@@ -149,10 +149,10 @@ def test_a_study_that_is_killed_again_and_again_comes_to_its_end_with_every_run_
     assert len(lines) == len(set(lines)) == 60
 
 
-def test_a_run_is_the_same_whoever_makes_it_and_its_curve_ends_in_its_loss():
+def test_a_run_is_the_same_whoever_makes_it():
     first, again = perform(SPEC), perform(SPEC)
     assert first._replace(seconds=0) == again._replace(seconds=0)
-    assert first.loss == first.validation[-1] > 0
+    assert first.loss == first.final > 0
     assert (first.cost, first.diverged_at) == (10.0, None)
     assert perform(SPEC._replace(seed=1)).loss != first.loss != perform(SPEC._replace(tuning=True)).loss
 
@@ -161,18 +161,17 @@ def test_a_run_that_diverges_counts_as_lost_and_says_when():
     broken = (("lr", 1e4), ("1-beta1", 0.1), ("1-beta2", 0.05), ("decay", 1.0))
     found = perform(SPEC._replace(settings=broken, steps=40))
     assert found.diverged
-    assert found.loss == found.curve[-1] == LOST
-    assert found.validation[-1] is None
+    assert (found.loss, found.final) == (LOST, None)
     assert found.diverged_at < 40
     json.dumps(found, allow_nan=False)
 
 
 def test_a_loss_beyond_all_measure_counts_as_lost_too():
-    far = RESULT._replace(validation=(2.0,) * (POINTS - 1) + (1e12,))
-    assert (far.loss, far.diverged, far.curve.max()) == (LOST, False, LOST)
+    far = RESULT._replace(final=1e12)
+    assert (far.loss, far.diverged) == (LOST, False)
 
 
 def test_every_run_of_a_schedule_is_looked_at_even_if_it_is_shorter_than_its_points():
     found = perform(SPEC._replace(steps=3))
     assert found.loss < LOST
-    assert found.curve.shape == (POINTS,)
+    assert len(found.unclipped) == POINTS

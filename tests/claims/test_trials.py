@@ -29,7 +29,7 @@ def table_of(arms):
     table = Table()
     for number, arm in enumerate(arms):
         for i, spec in enumerate(arm.tuning()):
-            table.add(spec, Result((1.0 + number + i,), (None,), 4.0, 0.0, (None,) * 3, 0.1, None))
+            table.add(spec, Result(1.0 + number + i, (None,), 4.0, 0.0, (None,) * 3, 0.1, None))
     return table
 
 

@@ -29,7 +29,7 @@ pytest.importorskip("sklearn", reason="the digits need scikit-learn")  # claim 8
 
 
 def result(loss):
-    return Result((loss,) * POINTS, (0.3,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
+    return Result(loss, (0.3,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
 
 
 def filled(plan):

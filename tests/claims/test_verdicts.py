@@ -213,7 +213,7 @@ def test_harm_is_the_loss_above_that_of_the_same_seed_without_error():
             error = sum(float(options.get(kind, 0)) for kind in wrong_curvature.WRONG)
             luck = sum(dict(spec.settings).values()) if spec.tuning else 0.1 * spec.seed
             loss = 2 + luck + error * (0.02 if "clip" in options else 0.01)
-            return Result((loss,) * POINTS, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
+            return Result(loss, (None,) * POINTS, 1.0, 0.0, (1.0, 1.0, 1.0), 0.0, None)
 
     rows = wrong_curvature.measure(Runs(), TINY)["rows"]
     assert len(rows) == 2 * 3 * 9
