@@ -35,7 +35,6 @@ def measure(table: Table, budget: Budget) -> Numbers:
         found = {method: tuned(table, arm, budget.seeds) for method, arm in arms.items()}
         for method, arm in arms.items():
             runs = [table[spec] for spec in shown(table, arm, budget.seeds)]
-            unclipped = [np.nan if run.unclipped[-1] is None else run.unclipped[-1] for run in runs]
             rows.append(
                 {
                     "method": method,
@@ -43,7 +42,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
                     "loss": mean(found[method]),
                     "minus_signum": difference(found[method], found["Signum"]),
                     "cost": max(run.cost for run in runs),
-                    "unclipped": np.mean(unclipped),
+                    "unclipped": np.mean([run.shares[-1] for run in runs]),
                     "settings": dict(arm.best(table)),
                 }
             )

@@ -43,7 +43,6 @@ def measure(table: Table, budget: Budget) -> Numbers:
             best = min(EVERY, key=lambda every: found[every].losses.mean())
             for every, own in arms.items():
                 runs = [table[spec] for spec in shown(table, own, budget.seeds)]
-                unclipped = [np.nan if run.unclipped[-1] is None else run.unclipped[-1] for run in runs]
                 rows.append(
                     {
                         "method": method,
@@ -55,7 +54,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
                         "loss": mean(found[every]),
                         "minus_best": difference(found[every], found[best]),
                         "ten_minus_this": difference(found[10], found[every]),
-                        "unclipped": np.mean(unclipped),
+                        "unclipped": np.mean([run.shares[-1] for run in runs]),
                     }
                 )
     return plain({"rows": rows, "lengths": budget.ablated})

@@ -34,9 +34,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
     for arm, changes in needs(budget):
         own = [tuned(table, arm, budget.seeds, change) for change in changes]
         runs = [[table[spec] for spec in shown(table, arm, budget.seeds, change)] for change in changes]
-        shares = [  # over the run, as the rule means it
-            float(np.mean([np.nan if x is None else x for run in each for x in run.unclipped])) for each in runs
-        ]
+        shares = [float(np.mean([run.shares for run in each])) for each in runs]  # over the run, as the rule means it
         gamma = dict(arm.best(table))["gamma"]
         rows += [
             {

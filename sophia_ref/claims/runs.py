@@ -83,6 +83,11 @@ class Result(NamedTuple):
         """final, at most LOST: so much does a run count that diverged."""
         return LOST if self.final is None else min(self.final, LOST)
 
+    @property
+    def shares(self) -> Array:
+        """unclipped as an array, NaN where it is None."""
+        return np.array(self.unclipped, dtype=np.float64)
+
 
 def perform(spec: Spec) -> Result:
     """Train."""
