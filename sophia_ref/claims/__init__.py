@@ -12,9 +12,11 @@ How it hangs together:
     tasks.py        what is trained on          methods.py   the methods, and the ranges that they are tuned in
     runs.py         one table of all runs: a run is a Spec, described by names and numbers, and its Result one line of a
                     file. Claims share runs; a run in the table is not made again; a kill loses what is under way
+    budgets.py      how much is done: lengths, trials, models, seeds
     tuning.py       an Arm is a method on a task for a run length. Every arm gets as many trials, from one Sobol
                     sequence, on a seed and a part of the held-out data that nothing else sees; the best is trained with
-                    other seeds. So a Plan knows how many runs it takes before the first
+                    other seeds
+    plan.py         so it is known before the first run how many there are, and what they take
     conduct.py      plan, run, measure, draw     page.py      the page, from the numbers alone
     quadratic.py    quadratics in which everything can be turned, for claims 6 and 17
     pictures.py     what the figures share           gpu.py       claim 1 at a larger scale, where a GPU trained it

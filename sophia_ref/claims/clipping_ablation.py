@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, above, answer, number, plain, spread
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import LOST, Table
 from sophia_ref.claims.statistics import difference, mean
-from sophia_ref.claims.tuning import Budget, Need, shown, text_arm, tuned
+from sophia_ref.claims.tuning import Need, results, text_arm, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 FAR = 3.0  # nats above the best trial; what is further is drawn where those are that diverged
@@ -35,7 +36,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
                     "loss": mean(found[method]),
                     "minus_clipped": difference(found[method], found[method.split("/")[0]]),
                     "minus_signum": difference(found[method], found["Signum"]),
-                    "diverged": sum(table[spec].diverged for spec in shown(table, arm, budget.seeds)),
+                    "diverged": sum(run.diverged for run in results(table, arm, budget.seeds)),
                     "trials_diverged": sum(table[spec].diverged for spec in arm.tuning()),
                     "trials": found[method].scores,
                 }

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sophia_ref.claims import load, page, trials
+from sophia_ref.claims.budgets import BUDGETS, Budget
 from sophia_ref.claims.claim import Claim, Numbers, plain, seconds_in_words
+from sophia_ref.claims.plan import Plan
 from sophia_ref.claims.runs import SEMANTICS, FolderError, Table
-from sophia_ref.claims.tuning import BUDGETS, Budget, Plan
 from sophia_ref.files import replacing
 
 RUNS = "runs.jsonl"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean
-from sophia_ref.claims.tuning import Arm, Budget, Need, tuned
+from sophia_ref.claims.tuning import Arm, Need, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", "Signum", *SOPHIAS)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import label, told
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean
-from sophia_ref.claims.tuning import Budget, Need, shown, text_arm, tuned
+from sophia_ref.claims.tuning import Need, results, text_arm, tuned
 
 METHODS = ("SophiaG", "SophiaH", "SophiaR", "SophiaA", "SophiaE", "AdaHessian", "Signum")
 TOLERANCE = 0.01  # nats within which one is as good as another
@@ -34,7 +35,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
         arms = {method: text_arm(budget, method, steps) for method in METHODS}
         found = {method: tuned(table, arm, budget.seeds) for method, arm in arms.items()}
         for method, arm in arms.items():
-            runs = [table[spec] for spec in shown(table, arm, budget.seeds)]
+            runs = results(table, arm, budget.seeds)
             rows.append(
                 {
                     "method": method,

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, number, plain, spread
 from sophia_ref.claims.statistics import bootstrap
-from sophia_ref.claims.tuning import Budget
 from toy_problems.layers import inverse_cdf
 from toy_problems.transformer import LanguageTask, TinyGPT
 from toy_problems.zipf import ZipfLanguage

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean
-from sophia_ref.claims.tuning import Arm, Budget, Need, milliseconds, shown, text_arm, tuned
+from sophia_ref.claims.tuning import Arm, Need, milliseconds, results, text_arm, tuned
 
 EVERY = (1, 2, 5, 10, 20, 50, 100)
 NEVER = 0  # stands for Signum, which is the rule with every coordinate clipped
@@ -42,7 +43,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
             found = {every: tuned(table, own, budget.seeds) for every, own in arms.items()}
             best = min(EVERY, key=lambda every: found[every].losses.mean())
             for every, own in arms.items():
-                runs = [table[spec] for spec in shown(table, own, budget.seeds)]
+                runs = results(table, own, budget.seeds)
                 rows.append(
                     {
                         "method": method,

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import interval, mean
-from sophia_ref.claims.tuning import Budget, Change, Need, shown, text_arm, tuned
+from sophia_ref.claims.tuning import Change, Need, results, text_arm, tuned
 
 Array = Any
 SOPHIAS = ("SophiaH", "SophiaG")
@@ -33,7 +34,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
     rows, judged = [], []
     for arm, changes in needs(budget):
         own = [tuned(table, arm, budget.seeds, change) for change in changes]
-        runs = [[table[spec] for spec in shown(table, arm, budget.seeds, change)] for change in changes]
+        runs = [results(table, arm, budget.seeds, change) for change in changes]
         shares = [float(np.mean([run.shares for run in each])) for each in runs]  # over the run, as the rule means it
         gamma = dict(arm.best(table))["gamma"]
         rows += [

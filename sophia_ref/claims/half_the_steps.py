@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, above, answer, plain, spread, within
 from sophia_ref.claims.methods import cost_a_step, label, told
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean, speedup, trend
 from sophia_ref.claims.trials import expected_best
-from sophia_ref.claims.tuning import Arm, Budget, Need, milliseconds, text_arm, tuned
+from sophia_ref.claims.tuning import Arm, Need, milliseconds, text_arm, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 MARGIN = 0.01  # nats above AdamW's loss that count as having come to it

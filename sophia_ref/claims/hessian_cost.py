@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import Claim, Numbers, TableOf, Verdict, above, answer, number, plain, spread
 from sophia_ref.claims.statistics import bootstrap
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Budget
 from sophia_ref.oracle import COST_GRADIENT
 
 Array = Any

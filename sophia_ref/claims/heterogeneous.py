@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import Claim, Numbers, TableOf, Verdict, above, answer, plain
 from sophia_ref.claims.quadratic import SHOWN, instances
 from sophia_ref.claims.tolerance import (
@@ -19,7 +20,6 @@ from sophia_ref.claims.tolerance import (
     tuned,
     worst_sign,
 )
-from sophia_ref.claims.tuning import Budget
 
 HARD = 10.0  # as many times the steps as at condition number 1 count as hard
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, above, number, plain, spread
 from sophia_ref.claims.methods import label, told
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import interval, mean
-from sophia_ref.claims.tuning import Budget, Change, Need, shown, text_arm, tuned
+from sophia_ref.claims.tuning import Change, Need, results, text_arm, tuned
 
 Array = Any
 SOPHIAS = ("SophiaH", "SophiaG")
@@ -34,7 +35,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
     found = {key: [tuned(table, arm, budget.seeds, _change(f)) for f in FACTORS] for key, arm in arms.items()}
     n, rows = len(FACTORS), []
     for (method, steps), own in found.items():
-        runs = [[table[spec] for spec in shown(table, arms[method, steps], budget.seeds, _change(f))] for f in FACTORS]
+        runs = [results(table, arms[method, steps], budget.seeds, _change(f)) for f in FACTORS]
         rows.append(
             {
                 "method": method,

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, above, answer, number, plain, spread
 from sophia_ref.claims.half_the_steps import METHODS
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import CLIP_NORM, Table
 from sophia_ref.claims.statistics import Tuned, difference, mean
-from sophia_ref.claims.tuning import Budget, Need, shown, text_arm
+from sophia_ref.claims.tuning import Need, results, text_arm
 
 SOPHIAS = ("SophiaH", "SophiaG")
 HARDLY, MOSTLY = 0.05, 0.5  # shares of the steps: hardly ever, and most of the time
@@ -25,7 +26,7 @@ def measure(table: Table, budget: Budget) -> Numbers:
     rows = []
     for steps in budget.lengths:
         arms = {method: text_arm(budget, method, steps) for method in METHODS}
-        runs = {method: [table[spec] for spec in shown(table, arm, budget.seeds)] for method, arm in arms.items()}
+        runs = {method: results(table, arm, budget.seeds) for method, arm in arms.items()}
         # of given settings: the luck of the tuning is in the spread over its trials
         shares = {method: Tuned(np.array([run.norm_clipped for run in own])) for method, own in runs.items()}
         for method, arm in arms.items():

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, answer, number, plain, spread
 from sophia_ref.claims.methods import cost_a_step, label, make_optimizer, space
 from sophia_ref.claims.statistics import bootstrap
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Budget
 
 METHODS = ("AdamW", "SophiaH", "SophiaG")
 STATED, LEEWAY = 0.05, 0.02

@@ -9,8 +9,8 @@ import numpy as np
 
 import sophia_ref as sr
 from sophia_ref.basins import basins, percent
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, plain
-from sophia_ref.claims.tuning import Budget
 from sophia_ref.optimizers.base import Array, Optimizer, Questions, Step
 from sophia_ref.optimizers.first_order import Memoryless
 from toy_problems.landscapes import REGISTRY

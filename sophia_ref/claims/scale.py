@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.budgets import Budget, Model
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, above, number, plain, spread
 from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import difference, mean, trend
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Arm, Budget, Model, Need, tuned
+from sophia_ref.claims.tuning import Arm, Need, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", *SOPHIAS)

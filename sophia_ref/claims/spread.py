@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 import sophia_ref as sr
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, YES, Claim, Numbers, TableOf, Verdict, number, plain
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Budget
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BINS = np.linspace(-10, 2, 61)  # of log10 of the positive entries

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.claims import quadratic
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import (
     NO,
     OPEN,
@@ -30,7 +31,7 @@ from sophia_ref.claims.methods import cost_a_step, label
 from sophia_ref.claims.quadratic import UNLEARNED
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import Arm, Budget, Need, tuned
+from sophia_ref.claims.tuning import Arm, Need, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 METHODS = ("AdamW", *SOPHIAS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from sophia_ref.claims.budgets import Budget
 from sophia_ref.claims.claim import NO, OPEN, YES, Claim, Numbers, TableOf, Verdict, above, answer, plain, spread
 from sophia_ref.claims.methods import label
 from sophia_ref.claims.runs import Table
 from sophia_ref.claims.statistics import Tuned, difference, interval, mean
-from sophia_ref.claims.tuning import AS_TUNED, Arm, Budget, Change, Need, shown, text_arm, tuned
+from sophia_ref.claims.tuning import AS_TUNED, Arm, Change, Need, results, text_arm, tuned
 
 SOPHIAS = ("SophiaH", "SophiaG")
 ARMS = ("", "/clip=off/floor")  # clipped; unclipped, with the floor of the denominator tuned in its place
@@ -78,7 +79,7 @@ def _saved(wrong: list[Tuned], clean: list[Tuned]) -> Any:
 
 
 def _diverged(table: Table, arm: Arm, budget: Budget, change: Change) -> int:
-    return sum(table[spec].diverged for spec in shown(table, arm, budget.seeds, change))
+    return sum(run.diverged for run in results(table, arm, budget.seeds, change))
 
 
 def harmed(row: Any) -> bool:

@@ -5,9 +5,9 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from sophia_ref.claims import NAMES, load
+from sophia_ref.claims.budgets import BUDGETS
 from sophia_ref.claims.conduct import conduct, render
 from sophia_ref.claims.runs import FolderError
-from sophia_ref.claims.tuning import BUDGETS
 from sophia_ref.commands.output import Say, make_folder
 from sophia_ref.report import text_table
 from sophia_ref.study import processes

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from sophia_ref.claims import NAMES, conduct, load, page, tasks
+from sophia_ref.claims.budgets import BUDGETS, TINY
 from sophia_ref.claims.claim import MAP, OUTCOMES
+from sophia_ref.claims.plan import Plan
 from sophia_ref.claims.runs import POINTS, Result, Spec, Table, perform
 from sophia_ref.claims.statistics import Tuned
-from sophia_ref.claims.tuning import BUDGETS, TINY, Plan
 from sophia_ref.cli import main
 from toy_problems.text import Text, language_reference
 from toy_problems.transformer import LanguageTask, TinyGPT

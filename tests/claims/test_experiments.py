@@ -5,9 +5,9 @@ import pytest
 
 import sophia_ref as sr
 from sophia_ref.claims import estimators, hessian_cost, quadratic, saddle, tasks, tolerance
+from sophia_ref.claims.budgets import TINY
 from sophia_ref.claims.quadratic import SHOWN, TUNED, Quadratic, instances
 from sophia_ref.claims.runs import LOST
-from sophia_ref.claims.tuning import TINY
 from sophia_ref.study import sobol
 from toy_problems.transformer import LanguageTask, TinyGPT
 from toy_problems.zipf import ZipfLanguage

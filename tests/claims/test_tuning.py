@@ -6,23 +6,12 @@ import numpy as np
 import pytest
 
 from sophia_ref.claims import NAMES, load
+from sophia_ref.claims.budgets import BUDGETS, FULL, QUICK, TINY, TUNING_SEED
 from sophia_ref.claims.methods import SPACES, space
+from sophia_ref.claims.plan import Plan
 from sophia_ref.claims.runs import POINTS, Result, Table
 from sophia_ref.claims.tasks import make_task
-from sophia_ref.claims.tuning import (
-    AS_TUNED,
-    BUDGETS,
-    FULL,
-    QUICK,
-    TINY,
-    TUNING_SEED,
-    Arm,
-    Change,
-    Need,
-    Plan,
-    milliseconds,
-    shown,
-)
+from sophia_ref.claims.tuning import AS_TUNED, Arm, Change, Need, milliseconds, shown
 
 needs_of = {name: load(name).needs for name in NAMES if load(name).needs}
 pytest.importorskip("sklearn", reason="the digits need scikit-learn")  # claim 8 asks for their sizes

@@ -22,6 +22,7 @@ from sophia_ref.claims import (
     where,
     wrong_curvature,
 )
+from sophia_ref.claims.budgets import FULL, TINY
 from sophia_ref.claims.claim import (
     MAP,
     NO,
@@ -39,7 +40,7 @@ from sophia_ref.claims.claim import (
 from sophia_ref.claims.methods import cost_a_step, parsed
 from sophia_ref.claims.runs import POINTS, Result
 from sophia_ref.claims.statistics import Tuned
-from sophia_ref.claims.tuning import FULL, TINY, text_arm
+from sophia_ref.claims.tuning import text_arm
 
 BELOW, ABOVE, BOTH = [-0.2, -0.3, -0.1], [0.2, 0.1, 0.3], [0.0, -0.1, 0.1]
 OUTCOMES = {REPRODUCED: (BELOW, BELOW), PARTLY: (BELOW, ABOVE), NOT: (ABOVE, BOTH), UNDERPOWERED: (BOTH, BOTH)}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sophia_ref as sr
-from sophia_ref.claims import gpu, methods, tuning
+from sophia_ref.claims import budgets, gpu, methods
 from sophia_ref.claims.runs import LOST, Spec
 from sophia_ref.optimizers.first_order import signum_update
 from tests.ports.gpu.conftest import BENCHMARKS
@@ -45,7 +45,7 @@ def test_a_quick_run_prints_its_plan_trains_and_writes_a_page_that_is_not_made_t
     runs = (tmp_path / "claims/gpu-quick.jsonl").read_text().splitlines()
     specs = [json.loads(line)["spec"] for line in runs]
     assert len(specs) == 70
-    assert {spec[6] for spec in specs if spec[7]} == {tuning.TUNING_SEED}
+    assert {spec[6] for spec in specs if spec[7]} == {budgets.TUNING_SEED}
     assert {spec[6] for spec in specs if not spec[7]} == {0, 1, 2}
     page = (tmp_path / "claims.md").read_text()
     assert gpu.TITLE in page
@@ -209,5 +209,5 @@ def test_the_sizes_are_those_that_are_claimed(benchmark):
     claims = benchmark("gpu_claims")
     assert abs(claims.SIZES["3m"].size / 3e6 - 1) < 0.15
     assert abs(claims.SIZES["30m"].size / 30e6 - 1) < 0.1
-    assert tuning.TUNING_SEED not in claims.SEEDS
+    assert budgets.TUNING_SEED not in claims.SEEDS
     assert len(set(claims.SEEDS)) >= 3
