@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,11 +50,13 @@ def conduct(
 ) -> Path | None:
     """Try the claims of these names and write the page; returns its path, None if only the plan was asked for.
 
-    folder: where runs, numbers and figures are kept; the page is FOLDER.md beside it. pool: makes an executor.
+    folder: where runs, numbers, figures and the log are kept; the page is FOLDER.md beside it. pool: makes an executor.
     Raises FolderError for a folder that holds claims of another budget, or a table that is none.
     """
     claims = [load(name) for name in names]
     _refuse_others(folder, budget)
+    if not plan_only:
+        say = _logged(folder / f"{budget.name}.log", say)
     table = Table(folder / RUNS)
     plan = Plan((need for claim in claims if claim.needs for need in claim.needs(budget)), budget)
     own = [claim for claim in claims if not claim.needs and _known(folder, claim, budget) is None]
@@ -84,7 +87,9 @@ def conduct(
             numbers = claim.measure(table, budget)
             tuned = trials.curves(table, (need.arm for need in needs))
             _keep(folder, claim, budget, numbers, time.perf_counter() - start, trials=tuned)
-    return render(folder)
+    path = render(folder)
+    say(f"wrote {path}: {_summary(folder)}")
+    return path
 
 
 def render(folder: Path) -> Path:
@@ -110,6 +115,22 @@ def describe(work: Work, budget: Budget, workers: int) -> str:
     if work.own:
         lines.append(f"and experiments of their own: {', '.join(work.own)}")
     return "\n".join(lines)
+
+
+def _logged(path: Path, say: Say) -> Say:
+    """A `say` that also writes what it says to the end of a file, with the time; first what machine this is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def log(text: str) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.writelines(f"{datetime.now():%Y-%m-%d %H:%M}  {line}\n" for line in text.splitlines())
+
+    def both(text: str) -> None:
+        log(text)
+        say(text)
+
+    log(page.machine())
+    return both
 
 
 def _measured(name: str, budget: str) -> tuple[Numbers, float]:

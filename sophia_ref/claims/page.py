@@ -40,9 +40,15 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
     for claim, numbers, entry in found:
         parts += section(claim, numbers, folder.name, bool(entry.get("trials")))
     parts.append(gpu.section(folder))
-    machine = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
-    parts.append(f"Page written by sophia-ref {sr.__version__} on {machine}.")
+    logs = "; ".join(f"[the log]({folder.name}/{name}.log)" for name in budgets if (folder / f"{name}.log").exists())
+    parts.append(f"Page written by {machine()}{'; ' * bool(logs)}{logs}.")
     return "\n\n".join(parts) + "\n"
+
+
+def machine() -> str:
+    """What did it, in words."""
+    system = f"{platform.system()} {platform.machine()}"
+    return f"sophia-ref {sr.__version__} on {system}, Python {platform.python_version()}, NumPy {np.__version__}"
 
 
 def section(claim: Claim, numbers: Numbers, folder: str, tuned: bool) -> list[str]:

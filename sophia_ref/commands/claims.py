@@ -28,7 +28,7 @@ def command(args: Namespace, say: Say) -> int:
             return 0
         names = list(dict.fromkeys(args.names)) or list(NAMES)
         budget = BUDGETS["full" if args.full else "quick"]
-        written = conduct(names, budget, folder, processes, args.workers, say, plan_only=args.plan)
+        conduct(names, budget, folder, processes, args.workers, say, plan_only=args.plan)
     except FolderError as error:
         args.parser.error(f"argument --output: {error}")
     except (ModuleNotFoundError, BrokenExecutor) as error:
@@ -36,6 +36,4 @@ def command(args: Namespace, say: Say) -> int:
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(f"what is done is kept in {args.output}, and the same command goes on with it")
         raise
-    if written is not None:
-        say(f"wrote {written}")
     return 0

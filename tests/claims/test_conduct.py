@@ -115,9 +115,14 @@ def test_a_claim_is_tried_from_the_plan_to_the_page_and_not_again(tmp_path, litt
     assert "experiments of their own: saddle" in said[0]
     assert len(Table(folder / conduct.RUNS)) == 147
     first = path.read_bytes()
+    assert said[-1].startswith(f"wrote {path}: 147 training runs, ")
     assert run() == path
-    assert "0 of 147 training runs" in said[-1]
+    assert "0 of 147 training runs" in said[-2]
     assert path.read_bytes() == first
+    assert "[the log](claims/tiny.log)" in first.decode()
+    log = (folder / "tiny.log").read_text().splitlines()
+    assert [line[18:] for line in log if "sophia-ref" not in line] == "\n".join(said).splitlines()
+    assert sum("sophia-ref" in line and "NumPy" in line for line in log) == 2  # sittings
     links = re.findall(r'(?:src|srcset)="([^"]+)"', first.decode())
     assert [link.rpartition("/")[2] for link in links] == [
         f"{name}{dark}.png" for name in ("saddle", "estimator_ablation", "estimator_ablation-trials")
