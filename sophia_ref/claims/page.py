@@ -23,8 +23,9 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
     budgets = sorted({entry["budget"] for *_, entry in found})
     parts = [
         "# Does it really work? The claims, tried",
-        "Made by `sophia-ref claims`; do not edit. Every verdict is a function of the numbers below it, and none "
-        "of an opinion: `sophia_ref/claims/` has one file for each.",
+        f"Made by `sophia-ref claims{' --full' * ('full' in budgets)} --output {folder.name}`; do not edit. Every "
+        "verdict is a function of the numbers below it, and none of an opinion: `sophia_ref/claims/` has one file for "
+        "each.",
         _how(budgets, summary),
         "## Verdicts",
         _count(list(verdicts.values())),
@@ -74,7 +75,7 @@ def section(claim: Claim, numbers: Numbers, folder: str, tuned: bool) -> list[st
     if tuned:
         said = "What tuning buys: the loss to expect of the best of so many trials"
         picture = _picture(f"{folder}/{claim.name}-trials", said)
-        parts.append(f"<details><summary>{said}</summary>\n\n{picture}\n\n</details>")
+        parts.append(f"<details><summary>{said}</summary>\n\n{picture}\n\n{FAR}\n\n</details>")
     return parts
 
 
@@ -85,6 +86,7 @@ def _picture(path: str, said: str) -> str:
     )
 
 
+FAR = "Beyond the frame is what comes out far above the others, as where all trials diverge."
 LONG = 14  # rows of a table from which on it is folded
 
 

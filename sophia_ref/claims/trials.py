@@ -51,8 +51,8 @@ def _words(kind: str, value: Any) -> str:
 
 def draw(found: Sequence[Curve], dark: bool) -> Any:
     """A panel for each of `panels`: the expected best loss over the number of trials, without the first, which is the
-    mean of all."""
-    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, look_of
+    mean of all; what is far above the least loss is beyond the frame."""
+    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, look_of, near_the_best
     from sophia_ref.plots.style import figure
 
     groups = panels(found)
@@ -64,6 +64,7 @@ def draw(found: Sequence[Curve], dark: bool) -> Any:
         ax.set_visible(False)
     methods = list(dict.fromkeys(curve["method"] for curve in found))
     for i, (ax, (title, group)) in enumerate(zip(axes, groups, strict=False)):
+        drawn: list[float] = []
         for method in methods:  # all of them in every legend
             known = [
                 (n, loss)
@@ -73,6 +74,9 @@ def draw(found: Sequence[Curve], dark: bool) -> Any:
                 if loss is not None and n > 1
             ]
             ax.plot(*(zip(*known, strict=True) if known else ([], [])), **{**look_of(method), "markersize": 3.5})
+            drawn += [loss for _, loss in known]
+        if drawn:
+            ax.set_ylim(*near_the_best([(loss, loss, loss) for loss in drawn], far=1.0))
         scheme = grid(ax)
         ax.set_title(title, color=scheme.ink, fontsize=9)
         log_ticks(ax, [2**k for k in range(1, len(group[0]["best"]).bit_length())])

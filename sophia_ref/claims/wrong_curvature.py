@@ -111,10 +111,15 @@ def verdict(numbers: Numbers) -> Verdict:
         if row["steps"] == last
     )
     beside = answers.count(NO) - hurt.count(NO)
+    judged = (
+        f"Of those {len(hurt)}, clipping saved more than {HARM} nats or a divergence in {hurt.count(YES)} and did not "
+        f"in {hurt.count(NO)}; the others are open"
+        if hurt
+        else "So there is nothing for clipping to save, and all are open"
+    )
     why = (
         f"Wrong estimates harm the unclipped rule, by more than {HARM} nats or as more runs diverge, in {len(hurt)} of "
-        f"{len(rows)} settings. Of those {len(hurt)}, clipping saved more than {HARM} nats or a divergence in "
-        f"{hurt.count(YES)} and did not in {hurt.count(NO)}; the others are open"
+        f"{len(rows)} settings. {judged}"
         + (f", but for {beside} in which more runs diverged with clipping. " if beside else ". ")
         + f"The clipped rule lost most at T = {worst['steps']} ({WRONG[worst['kind']][0]}: {worst['level']:g}): "
         f"{spread(worst['clipped'], '+.3f')} nats. Without any error the unclipped rule, with a tuned floor under its "
@@ -127,10 +132,10 @@ def verdict(numbers: Numbers) -> Verdict:
 
 def headline(numbers: Numbers) -> str:
     hurt = [guarded(row) for row in numbers["rows"] if harmed(row)]
-    return (
-        f"clipping saved something in {hurt.count(YES)} of {len(hurt)} settings that harm the unclipped rule, of "
-        f"{len(numbers['rows'])}"
-    )
+    of = f"of {len(numbers['rows'])} settings"
+    if not hurt:
+        return f"wrong estimates harm the unclipped rule in none {of}"
+    return f"clipping saved something in {hurt.count(YES)} of {len(hurt)} that harm the unclipped rule, {of}"
 
 
 def tables(numbers: Numbers) -> list[TableOf]:

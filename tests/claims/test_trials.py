@@ -63,3 +63,10 @@ def test_the_figure_draws_every_curve_from_two_trials_on(dark):
     drawn = [list(line.get_xdata()) for line in axes[0].lines]
     assert drawn == [[], [2, 3, 4]]
     assert list(axes[1].lines[0].get_ydata()) == pytest.approx(found[2]["best"][1:])
+
+
+def test_what_is_far_above_the_others_does_not_press_them_together():
+    found = curves(table_of(arms()), arms())
+    found[1]["best"] = [10.0] * 4
+    low, high = draw(found, False).axes[0].get_ylim()
+    assert low < found[0]["best"][-1] < found[0]["best"][1] < high < found[0]["best"][1] + 1

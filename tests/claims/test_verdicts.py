@@ -186,6 +186,15 @@ def test_where_clipping_diverges_without_harm_to_the_other_the_sentence_says_so(
         assert words in verdict.why
 
 
+def test_where_nothing_is_harmed_nothing_can_be_saved():
+    clean = [{"method": m, "steps": 8, "unclipped_minus_clipped": BOTH} for m in SOPHIAS]
+    numbers = {"rows": [WRONG | {"saved": ABOVE, "unclipped": BOTH}], "clean": clean, "lengths": [8]}
+    verdict = wrong_curvature.verdict(numbers)
+    assert verdict.outcome == UNDERPOWERED
+    assert "in 0 of 1 settings. So there is nothing for clipping to save, and all are open. " in verdict.why
+    assert wrong_curvature.headline(numbers) == "wrong estimates harm the unclipped rule in none of 1 settings"
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
