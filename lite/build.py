@@ -95,7 +95,8 @@ def contents(folder: Path) -> None:
         write(folder / "notebooks" / path.name, notebook)
     helpers = [ROOT / "notebooks" / f"{name}.py" for name in ("lesson", "checks", "exercises")]
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*.png"), *ROOT.glob("docs/*.gif")]
-    for path in [*helpers, *pages, *ROOT.glob("docs/gallery/*"), *ROOT.glob("docs/certificates/*")]:
+    folders = [path for name in ("gallery", "certificates", "claims") for path in ROOT.glob(f"docs/{name}/*")]
+    for path in [*helpers, *pages, *folders]:
         copy(path, folder / path.relative_to(ROOT))
     # The text that a tiny GPT reads: the language reference, which Pyodide leaves out of Python's library
     copy(Path(topics.__file__), folder / "notebooks" / "pydoc_data" / "topics.py")

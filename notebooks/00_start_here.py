@@ -103,6 +103,7 @@ sliders(draw, lr=[0.03, 0.1, 0.2, 0.3, 0.5, 1.0], gamma=[0.01, 0.03, 0.1, 0.3, 1
 # | 09 | [The tiny GPT, layer by layer](09_tiny_gpt_layer_by_layer.ipynb) | What is the loss, as arithmetic? |
 # | 10 | [Training it](10_training_a_tiny_gpt.ipynb) | AdamW, Sophia-H, Sophia-G: who wins here? |
 # | 11 | [The theorem, numerically](11_the_theorem_numerically.ipynb) | What is proved, and about which method? |
+# | 12 | [Does it really work? The claims](12_does_it_really_work.ipynb) | Which claim was reproduced, which was not, and how do you tell? |
 # | 13 | [From here to PyTorch and JAX](13_from_here_to_pytorch_and_jax.ipynb) | Which Sophia is it that somebody has run, and is it one? |
 #
 # In a hurry: 06 stands on its own. Each notebook takes ten to thirty minutes of reading and less than a minute and a half of computing.

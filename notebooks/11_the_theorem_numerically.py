@@ -263,5 +263,4 @@ check("11.4", clipped_newton)
 # </details>
 
 # %% [markdown]
-# This is the end of the theory. Next: [13 · From here to PyTorch and JAX](13_from_here_to_pytorch_and_jax.ipynb). (12 will be about the measured verdicts on
-# each claim of the paper.)
+# This is the end of the theory. Next: [12 · Does it really work? The claims](12_does_it_really_work.ipynb).

@@ -808,6 +808,93 @@ def _clipped_newton(step):
 exercise("11.4", function(_clipped_newton), "Newton's step, with a speed limit for each eigenvector.")
 
 
+# -- 12 does it really work --------------------------------------------------------------------------------------------
+
+
+def _judge(judge):
+    yes, no, open_ = (-2.0, -1.0), (1.0, 2.0), (-1.0, 1.0)
+    cases = {
+        "reproduced": [[yes], [yes, yes, (-1.0, 0.0)]],
+        "partly": [[yes, no], [no, no, open_, yes], [yes, open_]],
+        "not reproduced at this scale": [[no], [no, open_], [no, no, open_], [yes, *[no] * 9]],
+        "underpowered": [[open_], [no, open_, open_], [open_, (0.0, 1.0)]],
+    }
+    for expected, lists in cases.items():
+        for intervals in lists:
+            if (got := judge(list(intervals))) != expected:
+                said = f"For {intervals} your rule says {got!r}, and the page {expected!r}."
+                if (0.0, 1.0) in intervals:
+                    return said + " An interval that begins at 0 does not exclude it: it is open."
+                if len(intervals) == 10:
+                    return said + " One in ten may come by chance."
+                if (-1.0, 0.0) in intervals:
+                    return said + " An interval that ends at 0 from below counts as yes."
+                return said + " Count first how many intervals lie below zero, and how many above."
+    return None
+
+
+exercise("12.1", function(_judge), "And it was fixed before the runs were made.")
+
+exercise(
+    "12.2",
+    numbers(
+        [-0.02 / np.sqrt((0.00425 + 0.0054) / 5), -0.02 / np.sqrt(0.0001 / 5)],
+        "Take the mean of the five differences; variances with n - 1; n = 5.",
+        {
+            (
+                -0.02 / np.sqrt((0.0034 + 0.00432) / 5),
+                -0.02 / np.sqrt(0.00008 / 5),
+            ): "Variances of a sample: divide by n - 1.",
+            (
+                -0.02 / np.sqrt(0.00965),
+                -0.02 / np.sqrt(0.0001),
+            ): "The error of a mean is smaller than that of one seed, by sqrt(5).",
+            (
+                0.02 / np.sqrt(0.00965 / 5),
+                0.02 / np.sqrt(0.0001 / 5),
+            ): "The sizes are right. Ours minus theirs is negative.",
+        },
+    ),
+    "What a seed does to both methods cancels in the difference.",
+)
+
+exercise(
+    "12.3",
+    number(
+        600 * 2**0.5 / 400,
+        "Find how many steps AdamW needs for 2.125, between 600 and 1200, then divide by 400.",
+        {
+            2.25: "That is interpolated in the steps. Half way in the logarithm is their geometric mean.",
+            600 * 2**0.5: "That is how many steps AdamW needs. The other method needed 400.",
+            400 / (600 * 2**0.5): "That is the other way round: steps of the method that one of AdamW's is worth.",
+        },
+    ),
+    "Less than 2: better than AdamW, and short of the claim.",
+)
+
+
+def _interval(interval):
+    for values in ((0.0, 1.0, 5.0), (3.0, -1.0, 4.0, 1.5), (0.1, 0.2, 0.4, 0.3, 0.0)):
+        n = len(values)
+        # independent of the solution: the means by how often each value is drawn
+        sums = [0.0]
+        for _ in range(n):
+            sums = [s + v for s in sums for v in values]
+        means = np.sort(sums) / n
+        expected = [means[int(0.025 * n**n)], means[int(0.975 * n**n)]]
+        got = interval(list(values))
+        if wrong := same(got, expected, f"for the values {', '.join(map(str, values))}"):
+            if np.shape(got) == (2,) and np.allclose(got, np.mean(values)):
+                return wrong + " Without replacement every draw has the same mean."
+            if np.shape(got) == (2,) and np.allclose(got, np.quantile(values, [0.025, 0.975])):
+                return wrong + " Those are quantiles of the values themselves, and not of the means of draws."
+            return wrong
+    return None
+
+
+exercise("12.4", function(_interval), "27 draws for three values, 3125 for five; beyond that, chance has to do.")
+
+
 # -- 13 from here to PyTorch and JAX -----------------------------------------------------------------------------------
 
 exercise(

@@ -221,6 +221,11 @@ WRONG = {  # functions that people write, and what is said of them
     "08.1": (lambda x: type(x)(np.exp(x.value), np.exp(x.value)), "times the tangent"),
     "09.4": (lambda z, target: np.log(np.exp(z).sum()) - z[target], "overflows"),
     "11.4": (lambda g, H, eta, rho: -eta * np.clip(np.linalg.solve(H, g), -rho, rho), "along the coordinates"),
+    "12.1": (
+        lambda intervals: "reproduced" if all(high < 0 for _, high in intervals) else "partly",
+        "ends at 0 from below",
+    ),
+    "12.4": (lambda values: (np.mean(values), np.mean(values)), "every draw has the same mean"),
     "13.4": (lambda t, k: t % k == 1, "For k = 1 that is every step"),
 }
 
