@@ -20,7 +20,7 @@ plots.race_figure(landscape, runs)
 
 # %% [markdown]
 # **The claim.** On the surface of the paper's Figure 2, Newton's method converges to the saddle, gradient descent crawls, sign descent bounces, and
-# Sophia reaches the minimum within a few steps. The picture can be rebuilt, and it is true; how much of it is the start and the settings, neither of
+# Sophia is the first to settle at the minimum. The picture can be rebuilt, and it is true; how much of it is the start and the settings, neither of
 # which the paper states, is what this notebook measures.
 
 # %% [markdown]
@@ -40,12 +40,12 @@ for x in (1.0, 0.0, -3.4 / 5.2):
     )
 
 # %% [markdown]
-# Two minima, the left one spurious, and a saddle between them. In the right valley the curvature is 69 times that of the floor: one number for the
-# heterogeneity that the paper has in mind.
+# Two minima, the left one spurious, and a saddle between them. Across the right valley the curvature is 69 times that along its floor: one
+# number for the heterogeneity that the paper has in mind.
 #
 # ## How does each one move?
 #
-# The start above is $(0.2, 0)$, just right of the ridge where curvature along $x$ is negative. With it the published picture comes out.
+# The start above is $(0.2, 0)$, just right of the ridge, where curvature along $x$ is negative. With it the published picture comes out.
 
 # %%
 for run in runs:
@@ -60,19 +60,19 @@ for run in runs:
     )
 
 # %% [markdown]
-# - **GD** can take at most $2/68.8 = 0.029$. That is good in $x$ and makes $y$, of curvature 1, slow.
+# - **GD** can take a learning rate of at most $2/68.8 = 0.029$. That is good in $x$ and makes $y$, of curvature 1, slow.
 # - **SignGD** moves by 0.3 in both, arrives quickly, and cannot settle.
-# - **Adam** does much the same with momentum, swings around, and settles.
-# - **Newton** climbs to the saddle, by steps of 0.3 of its full length.
-# - **Sophia** goes 0.3 in both as long as it is clipped, that is, all the way in $y$, and stops where curvature tells it to.
+# - **Adam** does much the same with momentum, swings around, and settles a few steps after these 50.
+# - **Newton** climbs to the saddle, by 0.3 of its full step each time.
+# - **Sophia** goes 0.3 in both as long as it is clipped, in $x$ for two steps, in $y$ until 1 is left, and then 0.3 of Newton's step.
 #
-# Sophia has a full Newton step per coordinate at its disposal and never uses it in $y$: the clip holds. Then is the speed the curvature's merit, or
-# the learning rate's?
+# So in $y$ three quarters of its way are sign descent, and curvature counts only at the end. Then is the speed the curvature's merit, or the learning
+# rate's?
 #
 # ## What if everyone gets the best learning rate?
 #
-# A fair race tunes all. For each of 60 learning rates we count steps until the distance to $(1, 4)$ stays below 0.1, all learning rates at once, as
-# rows of a single run.
+# A fair race tunes all. For each of 60 learning rates we count steps until the distance to $(1, 4)$ stays below 0.1, in runs of 400, all learning
+# rates at once, as rows of a single run.
 
 # %%
 rates = np.geomspace(1e-3, 8, 60)
@@ -91,7 +91,7 @@ def steps_until_near(optimizer, start, steps=400):
     x, y = np.moveaxis(run.trajectory, -1, 0)
     far = ~(np.hypot(x - 1, y - 4) < 0.1)
     late = len(far) - np.argmax(far[::-1], axis=0)  # the first step after the last one that was far
-    return np.where(far[-1], np.inf, np.where(far.any(axis=0), late, 0))
+    return np.where(far[-20:].any(axis=0), np.inf, late)  # to stay is to be there for the last 20 steps
 
 
 fig = plots.figure(7.4, 3.6)
@@ -117,8 +117,8 @@ fig
 # advantage is a factor of one and a half: real, and no longer spectacular. (Only learning rates were tuned. In a model with many parameters the
 # surcharge shrinks to a few per cent, see notebooks 04 and 05, but then curvature is estimated and not exact.)
 #
-# Look at the *width* too. Sophia is good over a wide range of learning rates, and gradient descent falls off a cliff. Newton's method never gets there,
-# at any learning rate.
+# Look at the *width* too. Sophia needs fewer steps than the best of the others at any learning rate from 0.13 to 1.7; Adam takes about 65 at most of
+# those from 0.1 to 2; gradient descent falls off a cliff. Newton's method never gets there, at any learning rate.
 #
 # ## What if it starts elsewhere?
 
@@ -131,15 +131,16 @@ def draw(x=0.2, y=0.0):
     ax = plots.paths(plots.contour(fig.subplots(), landscape), here)
     plots.legend(fig, landscape, here, fontsize=8)
     ends = [style_of(run.optimizer)["label"] for run in here if np.linalg.norm(run.theta - [1, 4]) < 0.1]
-    ax.set_title(f"from ({x:g}, {y:g}) at the minimum after 50 steps: {', '.join(ends) or 'nobody'}", fontsize=9)
+    ax.set_title(f"from ({x:g}, {y:g}), at (1, 4) after 50 steps: {', '.join(ends) or 'nobody'}", fontsize=9)
     return fig
 
 
 sliders(draw, x=[-0.9, -0.4, -0.1, 0.05, 0.2, 0.5, 0.7, 1.3], y=[0, 2, 5, 8])
 
 # %% [markdown]
-# From $x < 0$ all of them go to the spurious minimum, Sophia too: clipping keeps it from the saddle, not from a bad valley. From $x = 0.7$ curvature is
-# positive, and Newton's method goes to the minimum as well. How do they fare over the whole domain?
+# From $x < 0$ all go to the spurious minimum (from $-0.1$ Newton's method to the saddle), Sophia too: clipping keeps it from the saddle, not from a bad
+# valley. From $x = 0.7$ on curvature is positive, and Newton's method goes to the minimum as well. How do they fare over the whole domain? Here is how
+# many of 2,000 starts end within 0.3 of the minimum, the spurious one, the saddle, or of none:
 
 # %%
 rng = np.random.default_rng(0)
@@ -158,6 +159,7 @@ for optimizer in optimizers:
 
 # %% [markdown]
 # Newton's column *saddle* is the one that Figure 2 is about. All others divide the starts between the two valleys, at the ridge $x = 0$.
+# (Sign descent goes on bouncing there, in a quarter of the cases by more than 0.3.)
 #
 # ## What about the paper's own settings?
 #
@@ -171,8 +173,8 @@ print(f"Sophia with the paper's settings takes the same path as sign momentum fo
 print(f"unclipped in the first 400 steps: {np.nanmean(paper.unclipped):.0%}")
 
 # %% [markdown]
-# To the digit the path of sign momentum, at first, and mostly clipped after that. Whoever draws this figure must choose other settings, and should say which: ours are $\gamma = 1$,
-# $\beta_1 = \beta_2 = 0$, curvature exact in every step.
+# The path of sign momentum at first, digit by digit, and mostly clipped after that. Whoever draws this figure must choose other settings, and should say
+# which: ours are $\gamma = 1$, $\beta_1 = \beta_2 = 0$, curvature exact in every step.
 #
 # **The verdict.** *Reproduced*, as a picture of mechanisms: trap, crawl, bounce, and a method without the three. As evidence of speed it is weak: two
 # dimensions, axis-aligned, exact curvature, one start.
@@ -237,7 +239,7 @@ check("07.3", newton_steps)
 # </details>
 
 # %% [markdown]
-# **4.** From $y = 0$, how many steps at least does Sophia with $\eta = 0.3$ need to be within 0.1 of $y = 4$, whatever its curvature?
+# **4.** From $y = 0$, how many steps at least does Sophia with $\eta = 0.3$ need to be within 0.2 of $y = 4$, whatever its curvature?
 
 # %% tags=["exercise"]
 at_least = ...
@@ -248,7 +250,7 @@ check("07.4", at_least)
 # <details><summary>Solution</summary>
 #
 # ```python
-# at_least = int(np.ceil((4 - 0.1) / 0.3))
+# at_least = int(np.ceil((4 - 0.2) / 0.3))
 # ```
 #
 # No coordinate ever moves by more than $\eta$. That is what the clip promises, and what it costs.

@@ -110,6 +110,8 @@ def numbers(
         for wrong, why in (mistakes or {}).items():
             if close(value, np.array(wrong, float), rel).all():
                 return why
+        if close(np.sort(value), np.sort(expected), rel).all():
+            return "These are the right numbers, in another order."
         i = int(np.argmin(right))
         return f"{int(right.sum())} of {len(expected)} are right; number {i + 1}, {value[i]:.6g}, is not. {hint}"
 

@@ -4,7 +4,9 @@ import ast
 import importlib
 import json
 import re
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,7 +220,7 @@ WRONG = {  # functions that people write, and what is said of them
         ),
         "Where h is negative or zero",
     ),
-    "08.1": (lambda x: type(x)(np.exp(x.value), np.exp(x.value)), "times the tangent"),
+    "08.1": (lambda value, tangent: SimpleNamespace(value=np.exp(value), tangent=np.exp(value)), "times the tangent"),
     "09.4": (lambda z, target: np.log(np.exp(z).sum()) - z[target], "overflows"),
     "11.4": (lambda g, H, eta, rho: -eta * np.clip(np.linalg.solve(H, g), -rho, rho), "along the coordinates"),
     "12.1": (
@@ -246,6 +248,11 @@ def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
     return theta - lr * m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps), m, v
 
 
+def clipped_newton(g, H, eta, rho, back=lambda V: V, turn=lambda V: V.T):
+    s, V = np.linalg.eigh(H)
+    return -eta * back(V) @ np.clip(turn(V) @ g / s, -rho, rho)
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "said"),
     [
@@ -256,6 +263,11 @@ def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
         ("03.4", adam_step, "eps is added to the root, not under it"),
         ("00.3", lambda z, rho: min(z, rho), "expected -1, got -7."),
         ("05.4", lambda p, mean_gradient, rng: None, "Is `return` missing?"),
+        ("08.2", (3, 15), "in another order"),
+        ("09.4", lambda z, target: -np.log(np.exp(z - z.max()) / np.exp(z - z.max()).sum())[target], "p rounds to 0"),
+        ("11.4", clipped_newton, "Newton's step"),
+        ("11.4", partial(clipped_newton, back=lambda V: V.T, turn=lambda V: V), "V.T turns in, V turns back"),
+        ("11.4", partial(clipped_newton, back=lambda V: np.eye(3)), "turn them back"),
     ],
 )
 def test_what_newcomers_wrote_is_told_what_is_wrong_with_it(checks, name, answer, said):
@@ -263,7 +275,17 @@ def test_what_newcomers_wrote_is_told_what_is_wrong_with_it(checks, name, answer
 
 
 @pytest.mark.parametrize(
-    ("name", "answer"), [("01.3", 35000), ("02.1", -0.003), ("02.1", 0.2 - 5.68 / 27.97), ("03.3", 0.14)]
+    ("name", "answer"),
+    [
+        ("01.3", 35000),
+        ("02.1", -0.003),
+        ("02.1", 0.2 - 5.68 / 27.97),
+        ("03.3", 0.14),
+        ("07.1", 0.029),
+        ("09.2", 10.82),
+        ("10.2", 1.02),
+        ("10.4", 0.57),
+    ],
 )
 def test_as_many_digits_as_are_asked_for_are_enough(checks, name, answer):
     assert checks.check(name, answer).ok
