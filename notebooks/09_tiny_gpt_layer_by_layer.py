@@ -57,11 +57,11 @@ fig
 
 # %% [markdown]
 # **The claim.** A GPT turns the characters so far into a probability for each possible next one, and the loss is its mean surprise at what really came.
-# Everything in between is five kinds of layers, each a few lines of NumPy, and at the end of this notebook you will have computed the loss by hand, to the
-# last digit.
+# Everything in between is four kinds of layers, each a few lines of NumPy, and by the middle of this notebook you will have computed the loss by hand, to
+# rounding.
 #
-# The bars are the surprise of a small model at each character of a line, before training and after 600 steps on the poem. It has learned it nearly by heart, and is unsure where a
-# word begins.
+# The bars are the surprise of a small model at each character of a line, before training and after 600 steps on the poem. It has learned it nearly by
+# heart, and is unsure where a line begins, with little to go by.
 
 # %% [markdown]
 # ## What goes in?
@@ -86,7 +86,8 @@ print(f"{'together':27} {model.size:6,}")
 w = model.layout.unpack(theta)
 
 # %% [markdown]
-# The shapes use $V$ words, context $T$, width $D = 32$. Nearly everything is in the blocks, $12 D^2$ each.
+# The shapes use $V = 40$ words (here characters), a context of $T = 40$ positions, a width $D = 32$, and $3 D$ and $4 D$. Nine tenths are in the two blocks,
+# 0 and 1, $12 D^2$ each.
 #
 # ## Layer 1: what is a token to the model?
 #
@@ -112,8 +113,8 @@ def norm(x, gain):
 # %% [markdown]
 # ## Layer 3: how does a token see the others?
 #
-# By attention. Each token asks with a *query* $q$, offers a *key* $k$, and carries a *value* $v$. It takes a mean of the values before it, weighted by how
-# well their keys fit its query, for each of four heads of depth $d = D/4$:
+# By attention. Each token asks with a *query* $q$, offers a *key* $k$, and carries a *value* $v$. It takes a mean of the values up to its own,
+# weighted by how well their keys fit its query, for each of four heads of depth $d = D/4$. With a token in each row of $Q$, $K$ and $V$ (values, here):
 #
 # $$ P = \operatorname{softmax}\!\left(\frac{Q K^\top}{\sqrt d} + \text{mask}\right), \qquad y = P V . $$
 #
@@ -126,7 +127,7 @@ def softmax(s):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def attention(qkv, heads=4):
+def attention(qkv, heads=4):  # B texts of T tokens (B, T, 3 D) -> y (B, T, D), P (B, H, T, T)
     B, T, width = qkv.shape
     q, k, v = qkv.reshape(B, T, 3, heads, width // 3 // heads).transpose(2, 0, 3, 1, 4)  # 3 of (B, H, T, d)
     scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])  # (B, H, T, T)
@@ -148,8 +149,8 @@ def gelu(x):
 # %% [markdown]
 # ## Put together
 #
-# Twice attention and network, each *added* to the stream $x$. Then a last norm, and the product with the table of words again: how well does the stream fit
-# each word?
+# Twice attention and network, each behind a norm and *added* to the stream $x$. Then a last norm, and the product with the table of words again: how
+# well does the stream fit each word?
 
 
 # %%
@@ -205,7 +206,8 @@ for row, (axes, P) in enumerate(zip(fig.subplots(2, 4), maps, strict=True)):
 fig
 
 # %% [markdown]
-# Each head looks at something of its own: some at the tokens just before, some at one place from many rows, some at all alike. Nobody told them to.
+# Each head looks at something of its own: one most at the last few tokens, some at one place from many rows, some at many places at once. Nobody told
+# them to.
 #
 # ## Does nobody see the future, really?
 #
@@ -244,8 +246,8 @@ for name, where in model.layout.slices.items():
     print(f"{name:16} median {np.median(h[where]):.1e}")
 
 # %% [markdown]
-# Several powers of ten, within a layer and between layers. No single learning rate suits all of that, as notebook 01 showed for two numbers. Adam's root of
-# squared gradients is one answer to it, Sophia's $h$ another.
+# Two and a half powers of ten for the middle nine tenths, more than two between the medians of tensors. No single learning rate suits all of that, as
+# notebook 01 showed for two numbers. Adam's root of squared gradients is one answer to it, Sophia's $h$ another.
 #
 # ## Exercises
 #

@@ -55,14 +55,15 @@ fig
 # sign descent, a stand-in for Adam, must pay its square root. Both can be seen in numbers; but the method of the theorem uses the full Hessian, and Sophia only
 # its diagonal.
 #
-# Every point is the worst case over all starts of one loss. Gradient descent and sign descent have the best learning rate for that worst case, found by
-# search; clipped Newton has the one of the theorem.
+# Every point is the worst case over all starts of one loss. Gradient descent and sign descent have the best learning rate for that worst case,
+# $2 / (1 + \kappa)$ at curvatures 1 and $\kappa$, and one found by search; clipped Newton has that of the theorem.
 
 # %% [markdown]
 # ## What is proved?
 #
 # (The statements are from memory of the paper; constants were derived anew for the quadratics here.) Let $L$ be strictly convex, $\mu$ the smallest eigenvalue of
-# its Hessian at the minimum, and let the Hessian change by no more than a factor of 2 within a distance $R$. With $H = V^\top S V$,
+# its Hessian at the minimum, and let the Hessian change by no more than a factor of 2 within a distance $R$. With $H = V^\top S V$ (the $d$ eigenvalues in
+# $S$, eigenvectors in the rows of $V$), from a loss of $L_0$,
 #
 # $$ \theta \leftarrow \theta - \eta\, V^\top \mathrm{clip}\left(V H^{-1} \nabla L,\ \rho\right), \qquad \eta = \tfrac12, \quad \rho = \tfrac{R}{2 \sqrt d}, $$
 #
@@ -84,7 +85,8 @@ print("clipped Newton  ", *(f"{n:7.0f}" for n in clipped))
 print("gradient descent", *(f"{n:7.0f}" for n in gd))
 
 # %% [markdown]
-# From $\kappa = 10$ on the bound is nearly sharp: sign descent needs about 1.2 times as much. And clipped Newton needs 5 steps, whatever $\kappa$.
+# From $\kappa = 10$ on the bound is nearly sharp: sign descent needs about 1.2 times as much. And clipped Newton needs 5 steps, whatever $\kappa$. (Gradient
+# descent pays $\kappa$ itself, and was stopped at 1,000.)
 #
 # ## Why the square root?
 #
@@ -95,6 +97,9 @@ print("gradient descent", *(f"{n:7.0f}" for n in gd))
 # 2. To *arrive* along the valley: a start with loss $\Delta$ may be $\sqrt{2 \Delta / \mu}$ away, and each step covers $\eta$.
 #
 # Together $T \ge \sqrt{2\Delta/\mu}\, /\, \sqrt{8\varepsilon/\beta} = \tfrac12 \sqrt{\Delta/\varepsilon}\, \sqrt{\beta/\mu}$, up to what is forgiven near the end.
+#
+# In the pictures $\kappa = 100$, and the first wish says $\eta \le 0.02$ for $\varepsilon = 0.005$, the dotted line. A larger one is faster left, and right
+# it never gets below the line.
 
 
 # %%
@@ -147,7 +152,7 @@ fig
 #
 # ## Why clip, if the loss is convex?
 #
-# Because a convex loss is not a quadratic. Take $L(x) = \log\cosh x$: a bowl near 0, two straight lines farther out, where curvature is nearly nothing.
+# Because a convex loss need not be quadratic. Take $L(x) = \log\cosh x$: a bowl near 0, two straight lines farther out, where curvature is nearly nothing.
 
 
 # %%
@@ -160,7 +165,8 @@ for name, opt in (("Newton", sr.Newton(1.0)), ("clipped Newton", sr.ClippedNewto
     print(f"{name:15}", np.array2string(run.trajectory[:, 0], precision=3, suppress_small=True, max_line_width=100))
 
 # %% [markdown]
-# From 1.2 Newton's method jumps to the other side, farther and farther away. Clipped, it cannot leave the region where its model is believable. The $R$ of the
+# From 1.2 Newton's method jumps to the other side, farther and farther away, until the curvature is 0 to the last digit, where the library's makes no step.
+# Clipped, it cannot leave the region where its model is believable. The $R$ of the
 # theorem is the size of that region.
 #
 # ## And Sophia?

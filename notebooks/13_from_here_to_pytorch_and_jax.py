@@ -24,8 +24,9 @@ drifts, _ = drift(SoftmaxRegression(examples=512, features=8, classes=8), paper)
 drift_figure(drifts, "softmax regression, 30 steps")
 
 # %% [markdown]
-# **The claim.** No two implementations of Sophia agree. Above, eleven of them start at one point, with the same batches, the same probes and labels,
-# and settings converted to mean the same; drawn is how far each is from the paper's own rule.
+# **The claim.** Few implementations of Sophia agree. Above, eleven of them start at one point, with the same batches, the same probes and labels,
+# and settings converted to mean the same; drawn is how far each is from the paper's own rule, and below that, by how much its loss is higher. (Those named
+# in the titles agree with it.)
 #
 # So "we tried Sophia" says little before one knows which. This notebook is about finding out: what differs, what a setting means elsewhere, and how to
 # let a program of yours be checked against the reference, number by number, before it costs GPU hours.
@@ -49,7 +50,7 @@ for name in ("paper-v2", "official", "optax", "levanter", "kozistr-4"):
 #
 # ## Does it matter?
 #
-# One coordinate, one step, from $m = 0$. The curvature $h$ goes from negative to positive; what does each do with the same gradient?
+# One coordinate, one step, $m = 1$. The curvature $h$ goes from negative to positive; what does each do with the same momentum?
 
 
 # %%
@@ -107,7 +108,7 @@ print(
 vector = find("paper-H/negative-curvature-float64")
 case = vector.case()
 print(vector.note)
-print("settings", {name: case.settings[name] for name in ("lr", "gamma", "eps", "every")})
+print("settings", {name: case.settings[name] for name in ("lr", "gamma", "eps", "every", "weight_decay")})
 print("theta   ", case.theta)
 print("g       ", case.steps[0].g)
 print("h_hat   ", case.steps[0].h_hat)
@@ -115,7 +116,7 @@ print("must leave theta", vector.expected[0]["theta"])
 print("allowed, in units of the last place", dict(vector.ulps))
 
 # %% [markdown]
-# There are some 800 of them, for the rule and for its estimators, and each is there for a bug that somebody had. No random generator has to be matched:
+# There are some 800 of them, for the rule and for its estimators, and each says what it is there for. No random generator has to be matched:
 # probes and labels are part of the input. Where no operation rounds, the tolerance is zero.
 #
 # ## A bug, and its diagnosis
@@ -135,7 +136,7 @@ report = examine(their_rule, ["paper-H"])
 print(report.text(1))
 
 # %% [markdown]
-# The checker does not guess. It has some 140 known mistakes as programs, runs each of them on every vector, and names the one that makes the very numbers
+# The checker does not guess. It has some 140 known mistakes as programs, runs those that apply on every vector, and names the one that makes the very numbers
 # that came out, on what fails and on what passes. Mended:
 
 
