@@ -1,12 +1,16 @@
 """The README's example runs, and prints what the README says it prints."""
 
 import io
+import json
 import re
+from collections import Counter
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from sophia_ref.claims import NAMES, load
+from sophia_ref.claims.claim import NOT, OUTCOMES, YES
 from sophia_ref.commands.arguments import parse
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +24,23 @@ def test_the_example_prints_what_is_shown():
         exec(compile(code, "README.md", "exec"), {})
     assert out.getvalue() == shown
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
+
+
+def test_what_it_says_of_the_claims_is_what_their_numbers_say():
+    numbers = {name: json.loads((ROOT / f"docs/claims/{name}.json").read_text())["numbers"] for name in NAMES}
+    verdicts = {name: load(name).verdict(numbers[name]) for name in NAMES}
+    counts = Counter(verdict.outcome for verdict in verdicts.values())
+    told = "; ".join(f"{outcome}: {counts[outcome]}" for outcome in OUTCOMES)
+    assert told in README
+    assert told in (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    for name in ("half_the_steps", "heterogeneous"):
+        assert load(name).headline(numbers[name]) in README.replace("Worth of a step", "worth of a step")
+    assert verdicts["half_the_steps"].outcome == NOT
+    assert verdicts["half_the_steps"].answers.count(YES) == 0
+    assert len(verdicts["half_the_steps"].answers) == 12
+    assert not any(
+        row["minus_signum"][1] > 0 for row in numbers["clipping_ablation"]["rows"] if "/" not in row["method"]
+    )
 
 
 def test_every_file_that_is_named_exists():
