@@ -47,7 +47,8 @@ class Claim:
     needs(budget): the arms and changes that it wants trained (tuning.Need), none for an experiment of its own.
     measure(table, budget): the numbers, JSON; table is None for an experiment of its own.
     verdict(numbers), headline(numbers): our number in a few words. tables(numbers). draw(numbers, dark): its figure.
-    alone: whether it measures times, for which nothing else may run.
+    alone: whether it measures times, for which nothing else may run. takes: seconds that an experiment of its own takes
+    on one core, as measured once, for the budgets full and quick.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Claim:
     caption: str
     needs: Callable[[Any], list[Any]] | None = None
     alone: bool = False
+    takes: tuple[float, float] = (0.0, 0.0)
 
 
 def answer(interval: Interval | Sequence[Any], threshold: float = 0.0) -> str:

@@ -29,8 +29,8 @@ Pool = Callable[[int | None], AbstractContextManager[Executor]]  # workers -> an
 
 
 class Work(NamedTuple):
-    """runs: in all. new: those to make. seconds: the processor time that they will take. own: experiments that are no
-    training runs, those still to make."""
+    """runs: in all. new: those to make. own: experiments that are no training runs, those still to make. seconds: the
+    processor time that both will take."""
 
     runs: int
     new: int
@@ -62,6 +62,7 @@ def conduct(
     own = [claim for claim in claims if not claim.needs and _known(folder, claim, budget) is None]
     with pool(workers) as executor:
         runs, new, seconds = plan.work(table, executor)
+    seconds += sum(budget.of(*claim.takes, 0) for claim in own)
     say(describe(Work(runs, new, seconds, [claim.name for claim in own]), budget, workers))
     if plan_only:
         return None
@@ -113,7 +114,7 @@ def describe(work: Work, budget: Budget, workers: int) -> str:
         f"budget {budget.name}: {ahead}; about {minutes} on {workers} cores ({seconds_in_words(work.seconds)} of one)"
     ]
     if work.own:
-        lines.append(f"and experiments of their own: {', '.join(work.own)}")
+        lines.append(f"with experiments of their own: {', '.join(work.own)}")
     return "\n".join(lines)
 
 

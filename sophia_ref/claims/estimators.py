@@ -199,4 +199,5 @@ CLAIM = Claim(
     tables,
     draw,
     "Left: bias. Right: the error of a single estimate.",
+    takes=(202, 12),
 )

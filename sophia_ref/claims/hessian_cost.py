@@ -205,4 +205,5 @@ CLAIM = Claim(
     draw,
     "What one estimate adds to a step.",
     alone=True,
+    takes=(49, 22),
 )

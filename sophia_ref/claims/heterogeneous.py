@@ -210,4 +210,5 @@ CLAIM = Claim(
     draw,
     "Steps to tolerance, medians and ranges over starts, without an upper end where some did not arrive. Crosses and "
     "the dotted line are for sign descent in two dimensions: from the start of the theorem's proof, and its bound.",
+    takes=(108, 6),
 )

@@ -155,4 +155,5 @@ CLAIM = Claim(
     draw,
     "Left: time over AdamW's. Right: the most memory that a step has in use at once.",
     alone=True,
+    takes=(164, 3),
 )

@@ -148,4 +148,5 @@ CLAIM = Claim(
     tables,
     draw,
     "Where the starts end, by rule.",
+    takes=(52, 7),
 )

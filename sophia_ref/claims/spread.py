@@ -132,4 +132,5 @@ CLAIM = Claim(
     tables,
     draw,
     "Histogram of the positive entries.",
+    takes=(1100, 57),
 )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from sophia_ref.claims import NAMES, conduct, load, page, tasks
 from sophia_ref.claims.budgets import BUDGETS, TINY
-from sophia_ref.claims.claim import MAP, OUTCOMES
+from sophia_ref.claims.claim import MAP, OUTCOMES, seconds_in_words
 from sophia_ref.claims.plan import Plan
 from sophia_ref.claims.runs import POINTS, Result, Spec, Table, perform
 from sophia_ref.claims.statistics import Tuned
@@ -160,6 +160,16 @@ def test_a_plan_alone_makes_nothing(tmp_path, little_text):
     said, folder = [], tmp_path / "claims"
     found = conduct.conduct(["estimator_ablation"], TINY, folder, threads, 2, said.append, plan_only=True)
     assert (found, folder.exists(), len(said)) == (None, False, 1)
+
+
+def test_the_plan_says_how_long_all_will_take(tmp_path):
+    said = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conduct.Plan, "work", lambda *of: (3273, 3273, 600.0))
+        conduct.conduct(["saddle", "spread"], BUDGETS["full"], tmp_path, threads, 2, said.append, plan_only=True)
+    seconds = 600 + load("saddle").takes[0] + load("spread").takes[0]
+    assert f"about {seconds_in_words(seconds / 2)} on 2 cores ({seconds_in_words(seconds)} of one)" in said[0]
+    assert min(min(load(name).takes) > 0 for name in NAMES if not load(name).needs)
 
 
 def test_budgets_do_not_mix(tmp_path, little_text):
