@@ -7,7 +7,6 @@ import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -169,7 +168,7 @@ def test_the_plan_says_how_long_all_will_take(tmp_path):
         conduct.conduct(["saddle", "spread"], BUDGETS["full"], tmp_path, threads, 2, said.append, plan_only=True)
     seconds = 600 + load("saddle").takes[0] + load("spread").takes[0]
     assert f"about {seconds_in_words(seconds / 2)} on 2 cores ({seconds_in_words(seconds)} of one)" in said[0]
-    assert min(min(load(name).takes) > 0 for name in NAMES if not load(name).needs)
+    assert min(seconds, *load("saddle").takes, *load("spread").takes) > 0
 
 
 def test_budgets_do_not_mix(tmp_path, little_text):
@@ -253,14 +252,3 @@ def test_dask_does_the_same_study(tmp_path):
         here.fill(specs, pool)
     for spec in specs:
         assert here[spec]._replace(seconds=0) == there[spec]._replace(seconds=0)
-
-
-def test_the_page_of_the_repository_is_that_of_the_full_run_and_says_what_the_code_says_of_its_numbers():
-    folder = Path(__file__).parents[2] / "docs" / "claims"
-    found = conduct._all(folder)
-    assert [claim.name for claim, *_ in found] == list(NAMES)
-    assert {entry["budget"] for *_, entry in found} == {"full"}
-    stored = folder.with_suffix(".md").read_text(encoding="utf-8")
-    made = page.markdown(found, folder, conduct._summary(folder))
-    assert made.splitlines()[:-1] == stored.splitlines()[:-1]  # the last has the machine
-    assert all((folder.parent / name).exists() for name in re.findall(r"claims/[\w-]+\.(?:png|log)", stored))
