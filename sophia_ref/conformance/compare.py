@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sophia_ref.conformance.targets.base import FIELDS, Fault, NotAsked, Refused, Results, Target
-from sophia_ref.conformance.vectors import Case, Vector, distance, units_of
+from sophia_ref.conformance.vectors import Case, Vector, distance
 
 Array = Any
 KIT = Path(__file__).parent
@@ -63,7 +63,7 @@ def ask(target: Target, vector: Vector) -> Outcome:
             if vector.verdict == "invalid":
                 return Outcome(vector, "failed", "accepts it; expected a refusal")
             results = _sound(answer, case)
-        if changed := _changed(case, vector.case()):
+        if changed := _changed(case, vector.untouched):
             raise Fault(f"changes {changed} of the case in place")
     except NotAsked as reason:
         return Outcome(vector, "not asked", str(reason))
@@ -77,22 +77,21 @@ def ask(target: Target, vector: Vector) -> Outcome:
             return Outcome(vector, "passed")
         said = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
         return Outcome(vector, "failed", f"refuses it: {' '.join(said.split())[:300]}{_where(error, target)}")
-    divergence = compare(vector, case, results)
+    divergence = compare(vector, results)
     if divergence is None:
         return Outcome(vector, "passed", results=results)
     hint = "; each step returns the same array" if len({id(r["theta"]) for r in results}) < len(results) else ""
     return Outcome(vector, "failed", f"{divergence}{hint}", divergence, results)
 
 
-def compare(vector: Vector, case: Case, results: Results) -> Divergence | None:
+def compare(vector: Vector, results: Results) -> Divergence | None:
     """The first number beyond its tolerance, steps and fields in the order in which they are computed."""
-    units = units_of(case, vector.expected)
     for i, (expected, got) in enumerate(zip(vector.expected, results, strict=True)):
         for field in FIELDS:
             if field not in expected or field not in got:
                 continue
             x, wanted = got[field], expected[field]
-            off = distance(x, wanted, units[i].get(field))
+            off = distance(x, wanted, vector.units[i].get(field))
             off = np.where(vector.free[i].get(field, False), 0.0, off)
             allowed = vector.ulps.get(field, 0)
             if (off > allowed).any():

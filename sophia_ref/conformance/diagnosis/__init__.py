@@ -17,7 +17,7 @@ from sophia_ref.conformance.diagnosis import estimates, first_order, sophia
 from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
 from sophia_ref.conformance.diagnosis.simulate import lacks
 from sophia_ref.conformance.targets.base import Results
-from sophia_ref.conformance.vectors import Case, distance, units_of
+from sophia_ref.conformance.vectors import Array, Case, distance, units_of
 
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
@@ -80,7 +80,7 @@ def catalogue(profile: str) -> tuple[Hypothesis, ...]:
 
 def diagnose(profile: str, outcomes: Sequence[Outcome]) -> Diagnosis | None:
     """The likely cause of what failed among these outcomes of one profile; None where no numbers differ."""
-    asked = [(outcome, outcome.vector.case()) for outcome in outcomes if outcome.vector.verdict != "invalid"]
+    asked = [(outcome, outcome.vector.untouched) for outcome in outcomes if outcome.vector.verdict != "invalid"]
     failed = [(o, case) for o, case in asked if o.status == "failed" and (o.results or o.asks)]
     passed = [(o, case) for o, case in asked if o.status == "passed" and o.results]
     if not failed:
@@ -113,7 +113,7 @@ def _explains(hypothesis: Hypothesis, outcome: Outcome, case: Case) -> bool:
     if not _alike(outcome, case, made):
         return False
     # where the mistake changes nothing, it explains nothing
-    return outcome.status == "passed" or compare(outcome.vector, case, made) is not None
+    return outcome.status == "passed" or compare(outcome.vector, made) is not None
 
 
 def _alike(outcome: Outcome, case: Case, made: Results) -> bool:
@@ -123,10 +123,11 @@ def _alike(outcome: Outcome, case: Case, made: Results) -> bool:
         FIELDS if outcome.divergence is None else (*FIELDS, outcome.divergence.field)
     )  # what fails must be explained
     made = [{field: fields[field] for field in wanted if field in fields} for fields in made]
-    units = units_of(case, made)
+    units: list[dict[str, Array]] = []
     for i, (fields, others) in enumerate(zip(made, got, strict=True)):
         for field, x in fields.items():
-            if field in others:
+            if field in others and others[field].tobytes() != x.tobytes():
+                units = units or units_of(case, made)
                 allowed = SLACK * max(vector.ulps.get(field, 0), 2)
                 off = np.where(vector.free[i].get(field, False), 0.0, distance(others[field], x, units[i].get(field)))
                 if (off > allowed).any():
