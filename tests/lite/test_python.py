@@ -78,7 +78,9 @@ def test_what_cannot_run_there_says_so(there):
     assert "needs the program ffmpeg, which is not on the PATH" in there["video"]
 
 
-@pytest.mark.parametrize("name", ["02_newton_and_its_saddle_trap", "13_from_here_to_pytorch_and_jax"])
+@pytest.mark.parametrize(
+    "name", ["02_newton_and_its_saddle_trap", "12_does_it_really_work", "13_from_here_to_pytorch_and_jax"]
+)
 def test_a_notebook_that_needs_threads_or_files_runs_and_prints_what_is_stored(name):
     stored = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8"))["cells"]
     code = [cell for cell in stored if cell["cell_type"] == "code"]
