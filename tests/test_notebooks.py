@@ -285,10 +285,18 @@ def test_what_newcomers_wrote_is_told_what_is_wrong_with_it(checks, name, answer
         ("09.2", 10.82),
         ("10.2", 1.02),
         ("10.4", 0.57),
+        ("12.2", (-0.46, -4.5)),
+        ("12.3", 2.1),
     ],
 )
 def test_as_many_digits_as_are_asked_for_are_enough(checks, name, answer):
     assert checks.check(name, answer).ok
+
+
+def test_what_is_said_of_more_than_the_claim_is_that_it_is_more(checks):
+    verdict = checks.check("12.3", 600 * 2**0.5 / 400)  # 2.12
+    assert verdict.ok
+    assert "More than 2" in verdict.text
 
 
 @pytest.mark.parametrize("name", WRONG)
