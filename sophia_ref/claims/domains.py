@@ -68,8 +68,8 @@ def judged(numbers: Numbers, task: str) -> list[str]:
 def verdict(numbers: Numbers) -> Verdict:
     answers = {task: judged(numbers, task) for task in TITLES}
     parts = [
-        f"on {TITLES[task].partition(',')[0]} better than AdamW in {own.count(YES)} and worse in {own.count(NO)} of "
-        f"{len(own)}"
+        f"on {TITLES[task].partition(',')[0]} in {own.count(YES)} of {len(own)} comparisons, and worse in "
+        f"{own.count(NO)}"
         for task, own in answers.items()
     ]
     lengths = [
@@ -82,7 +82,9 @@ def verdict(numbers: Numbers) -> Verdict:
         "which are 299, and 160 with captions"
     )
     return Verdict(
-        [*answers["digits"], *answers["captions"]], f"With as many steps Sophia is {', '.join(parts)}.", regime
+        [*answers["digits"], *answers["captions"]],
+        f"With as many steps Sophia is better than AdamW {'; '.join(parts)}.",
+        regime,
     )
 
 

@@ -15,12 +15,13 @@ from toy_problems.transformer import LanguageTask, TinyGPT
 from toy_problems.zipf import ZipfLanguage
 
 Array = Any
+FISHER = "empirical Fisher"
 # estimator, what it should estimate
 ESTIMATORS = {
     "Hutchinson": (sr.hutchinson, "hessian"),
     "Rademacher": (sr.hutchinson_rademacher, "hessian"),
     "GNB": (sr.gnb, "gauss_newton"),
-    "empirical Fisher": (sr.empirical_fisher, "gauss_newton"),
+    FISHER: (sr.empirical_fisher, "gauss_newton"),
 }
 STAGES = {"start": "at the start", "trained": "after training"}
 MATRICES = {"hessian": "H", "gauss_newton": "G"}
@@ -102,20 +103,33 @@ def gauss_newton_diagonal(task: Any, theta: Array, batch: Any) -> Array:
     return diagonal / tokens.size
 
 
+def _unbiased(answers: list[str], numbers: Numbers) -> str:
+    """The answers apart: of what is said to be unbiased, and of the empirical Fisher, which is not."""
+    names = [row["name"] for found in numbers["stages"].values() for row in found["rows"]]
+    own, fisher = (
+        [a for a, name in zip(answers, names, strict=True) if (name == FISHER) == biased] for biased in (False, True)
+    )
+    return (
+        f"The estimators are unbiased within {UNBIASED:.0%} in {own.count(YES)} of {len(own)} cases, and the {FISHER} "
+        f"is biased by more in {fisher.count(YES)} of {len(fisher)}. "
+    )
+
+
 def verdict(numbers: Numbers) -> Verdict:
     answers, words = [], []
     for stage, found in numbers["stages"].items():
         for row in found["rows"]:
             _, low, high = row["bias"]
             small = YES if -UNBIASED < low and high < UNBIASED else NO if low > UNBIASED or high < -UNBIASED else OPEN
-            biased = row["name"] == "empirical Fisher"  # which is said not to estimate it
+            biased = row["name"] == FISHER  # which is said not to estimate it
             answers.append({YES: NO, NO: YES, OPEN: OPEN}[small] if biased else small)
         text = ", ".join(f"{row['name']} {number(row['bias'][0], '+.1%')}" for row in found["rows"])
         words.append(f"Bias {STAGES[stage]}: {text}")
     last = numbers["stages"]["trained"]
     errors = ", ".join(f"{row['name']} {number(row['error'], '.1f')}" for row in last["rows"])
     why = (
-        ". ".join(words)
+        _unbiased(answers, numbers)
+        + ". ".join(words)
         + f". The error of one estimate, over the size of what it estimates, after training: {errors}. G differs "
         f"from H on the diagonal by {number(last['apart'], '.0%')} of H's there."
     )

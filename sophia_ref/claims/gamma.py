@@ -105,8 +105,8 @@ def verdict(numbers: Numbers) -> Verdict:
         zip(*answers, strict=True), strict=True,
     ):  # fmt: skip
         parts.append(f"{name}: {own.count(YES)} yes, {own.count(NO)} no")
-    obey = ", ".join(f"{label(row['method'])} at T = {row['steps']} {row['obey']}" for row in numbers["judged"])
-    why = f"Of {len(answers)} cases each, {'; '.join(parts)}. Of {of} settings obey: {obey}."
+    obey = ", ".join(f"{row['obey']} ({label(row['method'])}, T = {row['steps']})" for row in numbers["judged"])
+    why = f"Of {len(answers)} cases each, {'; '.join(parts)}. Of {of} settings, so many obey: {obey}."
     edges = [f"{label(row['method'])} at T = {row['steps']}" for row in numbers["judged"] if row["edge"]]
     if edges:
         why += (

@@ -134,10 +134,15 @@ def headline(numbers: Numbers) -> str:
     )
 
 
+def _gradients(x: float) -> str:
+    """With two digits where there are few."""
+    return number(x, ".2f" if x < 100 else ",.0f")
+
+
 def tables(numbers: Numbers) -> list[TableOf]:
     rows = [
-        [row["name"], number(row["counted"], ",.2f"), spread(row["measured"], ",.2f"),
-         number(1 + row["measured"][0], ",.2f"), number(1 + row["measured"][0] / 10, ",.3f")]
+        [row["name"], _gradients(row["counted"]), "{} [{}, {}]".format(*map(_gradients, row["measured"])),
+         _gradients(1 + row["measured"][0]), _gradients(1 + row["measured"][0] / 10)]
         for row in numbers["ways"]
     ]  # fmt: skip
     small = numbers["small"]

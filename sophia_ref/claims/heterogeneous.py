@@ -201,7 +201,7 @@ CLAIM = Claim(
     "either. The theorem is about a full matrix; it says nothing of a diagonal in a rotated bowl. Its bound for sign "
     "descent holds for the worst start in two dimensions, of which the one in its proof is tried on its own; it is no "
     "bound for five random starts in eight.",
-    "T without the condition number; SignGD at least its root (from memory)",
+    "a bound on the steps of clipped Newton without the condition number; SignGD at least its root (from memory)",
     "none known",
     measure,
     verdict,

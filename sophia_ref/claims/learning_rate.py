@@ -97,10 +97,25 @@ def verdict(numbers: Numbers) -> Verdict:
     why = (
         f"Octaves of the learning rate within {WITHIN} nats of a method's best: {width}. Sophia's are more than "
         f"AdamW's in {answers.count(YES)} of {len(answers)} comparisons, and are not in {answers.count(NO)}. Of "
-        f"{numbers['seeds'] * len(FACTORS) * len(lengths)} runs each diverged: {', '.join(lost)}."
+        f"{numbers['seeds'] * len(FACTORS) * len(lengths)} runs each diverged: {', '.join(lost)}.{_coarse(numbers)}"
     )
     regime = f"T = {', '.join(map(str, lengths))} steps; all but the learning rate as tuned"
     return Verdict(answers, why, regime + ", intervals over seeds and not over the luck of the tuning")
+
+
+def _coarse(numbers: Numbers) -> str:
+    """How far the learning rate that tuning found is from the best one here."""
+    given = FACTORS.index(1)
+    lost = [row["losses"][given][0] - min(loss[0] for loss in row["losses"]) for row in numbers["rows"]]
+    if not any(lost):
+        return ""
+    i = int(np.argmax(lost))
+    row = numbers["rows"][i]
+    return (
+        f" Another learning rate than the tuned one has the least mean in {sum(x > 0 for x in lost)} of {len(lost)} "
+        f"rows, by up to {lost[i]:.3f} nats ({label(row['method'])}, T = {row['steps']}): so coarse is the tuning of "
+        "all claims."
+    )
 
 
 def _widths(numbers: Numbers, steps: int, methods: Any) -> str:

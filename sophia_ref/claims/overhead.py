@@ -91,10 +91,14 @@ def _kept(numbers: Numbers) -> dict[str, float]:
     return {m: max(row["state"] for row in numbers["rows"] if row["method"] == m) for m in METHODS}
 
 
+def _overheads(numbers: Numbers, size: int) -> str:
+    rows = [row for row in numbers["rows"] if row["parameters"] == size and row["method"] != "AdamW"]
+    return ", ".join(f"{label(row['method'])} {spread(row['overhead'], '+.1%')}" for row in rows)
+
+
 def headline(numbers: Numbers) -> str:
-    last = max(row["parameters"] for row in numbers["rows"])
-    rows = [r for r in numbers["rows"] if r["parameters"] == last and r["method"] != "AdamW"]
-    return ", ".join(f"{label(r['method'])} {number(r['overhead'][0], '+.1%')}" for r in rows)
+    sizes = sorted({row["parameters"] for row in numbers["rows"]})
+    return "; ".join(f"at {size:,} parameters {_overheads(numbers, size)}" for size in sorted({sizes[0], sizes[-1]}))
 
 
 def tables(numbers: Numbers) -> list[TableOf]:
@@ -103,7 +107,8 @@ def tables(numbers: Numbers) -> list[TableOf]:
          number(r["counted"], "+.1%"), number(r["state"], ".0f"), number(r["peak"], ".1f")]
         for r in numbers["rows"]
     ]  # fmt: skip
-    header = ("parameters", "method", "ms a step", "over AdamW", "counted", "kept, of theta's size", "peak")
+    header = ("parameters", "method", "ms a step", "over AdamW", "counted in gradients", "kept, of theta's size",
+              "peak, of theta's size")  # fmt: skip
     return [("Time and memory of a training step", header, rows)]
 
 

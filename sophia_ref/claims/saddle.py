@@ -75,7 +75,7 @@ def verdict(numbers: Numbers) -> Verdict:
         )
     why = "Starts that end at a saddle or a maximum. " + "; ".join(words) + "."
     if all(floored):
-        why += " It is the floor under h that keeps Sophia from saddles, as it does without the clip."
+        why += " The floor under h keeps Sophia from saddles: it does so without the clip too."
     if all(thrown):
         why += " The clip keeps its step over the floor from throwing it out."
     columns, rows = numbers["grid"]

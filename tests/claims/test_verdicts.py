@@ -104,6 +104,7 @@ def test_half_the_steps(outcome, pair):
     assert verdict.answers[:2] == verdict.answers[2:]  # in steps and in time
     if outcome == PARTLY:
         assert "worth is ≥ 2.00 [1.95, ≥ 2.00] of AdamW's" in verdict.why
+    assert "it is better in 2, worse in 0 and not told apart in 0." in verdict.why
 
 
 def test_half_the_steps_in_more_than_half_the_time_is_not_half_the_time():
@@ -136,6 +137,7 @@ def test_frequency(outcome, pair):
     verdict = frequency.verdict(frequency_numbers(pair))
     assert verdict.outcome == outcome
     assert len(verdict.answers) == 2  # neither k = 10 itself nor Signum is on trial
+    assert ("Sophia-G, T = 8: k = 1 is better" in verdict.why) == (outcome == PARTLY)  # what k = 10 loses is named
 
 
 def test_every_k_that_is_not_told_apart_from_the_best_is_named():
@@ -144,7 +146,9 @@ def test_every_k_that_is_not_told_apart_from_the_best_is_named():
         row["minus_best"] = minus
     assert frequency.as_good_as_the_best(numbers, "SophiaH", 8) == [1, 10]  # worse, but perhaps by less than TOLERANCE
     assert frequency.as_good_as_the_best(numbers, "SophiaG", 8) == [10]
-    assert frequency.headline(numbers) == "as good as the best k at T = 8: Sophia-H k = 1, 10; Sophia-G k = 10"
+    assert frequency.headline(numbers) == (
+        "not shown to be worse than the best k at T = 8: Sophia-H k = 1, 10; Sophia-G k = 10"
+    )
 
 
 @pytest.mark.parametrize(("signum", "worse"), [(BELOW, 2), (BOTH, 0), (ABOVE, 0)])
@@ -191,8 +195,23 @@ def test_where_nothing_is_harmed_nothing_can_be_saved():
     numbers = {"rows": [WRONG | {"saved": ABOVE, "unclipped": BOTH}], "clean": clean, "lengths": [8]}
     verdict = wrong_curvature.verdict(numbers)
     assert verdict.outcome == UNDERPOWERED
-    assert "in 0 of 1 settings. So there is nothing for clipping to save, and all are open. " in verdict.why
-    assert wrong_curvature.headline(numbers) == "wrong estimates harm the unclipped rule in none of 1 settings"
+    assert (
+        "in 0 of 1 settings. So there is nothing shown that clipping could save it from, and all are open. "
+        in verdict.why
+    )
+    assert (
+        wrong_curvature.headline(numbers)
+        == "wrong estimates are shown to harm the unclipped rule in none of 1 settings"
+    )
+
+
+def test_harm_to_the_clipped_rule_counts_too_and_a_rule_without_curvature_is_told():
+    rows = [WRONG | {"saved": BOTH, "unclipped": [0.0, -0.0004, 0.0], "clipped": ABOVE}, WRONG | {"saved": BOTH}]
+    clean = [{"method": m, "steps": 8, "unclipped_minus_clipped": BOTH} for m in SOPHIAS]
+    why = wrong_curvature.verdict({"rows": rows, "clean": clean, "lengths": [8]}).why
+    assert "The clipped rule is shown to be harmed by more than 0.02 nats in 1; it lost most" in why
+    assert "In 1 of 2 settings wrong estimates change the unclipped rule's loss by less than 0.001 nats" in why
+    assert "no use of curvature" not in wrong_curvature.verdict({"rows": rows[1:], "clean": clean, "lengths": [8]}).why
 
 
 @pytest.mark.parametrize(
@@ -246,7 +265,7 @@ def test_saddle(newton, unclipped, clipped, outcome):
     assert verdict.outcome == outcome
     assert f"Newton {newton:.1%}" in verdict.why
     # what keeps Sophia from saddles is said only where the numbers have it so
-    assert ("the floor under h" in verdict.why) == (newton > 0 and unclipped == 0)
+    assert ("The floor under h keeps" in verdict.why) == (newton > 0 and unclipped == 0)
     assert "The clip keeps" not in verdict.why
     shares["Sophia unclipped"]["diverged"] = 0.3
     assert "The clip keeps" in saddle.verdict({"shares": {"sophia_fig2": shares}, "grid": [8, 8]}).why
@@ -331,6 +350,21 @@ def test_what_did_not_arrive_in_the_steps_that_were_tried_may_still_have_grown_l
     assert heterogeneous.verdict(bowls({(True, "Adam"): (None, None, None)})).answers[5] == OPEN
 
 
+def largest(trial, loss):
+    """Losses of the largest model: AdamW's are 1.5 and 2, Sophia's as given."""
+    own = {"AdamW": (1.5, 2.0), **dict.fromkeys(SOPHIAS, (trial, loss))}
+    return [{"method": m, "steps": 8, "size": 100_000, "trial": t, "loss": [x, x, x]} for m, (t, x) in own.items()]
+
+
+@pytest.mark.parametrize(("trial", "loss", "turned"), [(1.4, 2.1, True), (1.6, 2.1, False), (1.4, 1.9, False)])
+def test_scale_says_where_the_seed_of_the_tuning_and_the_others_disagree(trial, loss, turned):
+    rows = [{"method": m, "steps": 8, "slope": BOTH, "gains": [BOTH, BOTH]} for m in SOPHIAS]
+    why = scale.verdict({"trends": rows, "sizes": [10, 100_000], "losses": largest(trial, loss)}).why
+    assert f"have losses of AdamW 1.500, Sophia-H {trial:.3f}" in why
+    assert f"the other seeds have means of AdamW 2.000, Sophia-H {loss:.3f}" in why
+    assert ("Sophia-H and Sophia-G" in why) == turned
+
+
 @pytest.mark.parametrize(
     ("slopes", "last", "outcome"),
     [
@@ -344,7 +378,7 @@ def test_what_did_not_arrive_in_the_steps_that_were_tried_may_still_have_grown_l
 )
 def test_scale(slopes, last, outcome):
     rows = [{"method": m, "steps": 8, "slope": s, "gains": [BOTH, last]} for m, s in zip(SOPHIAS, slopes, strict=True)]
-    verdict = scale.verdict({"trends": rows, "sizes": [10, 100_000]})
+    verdict = scale.verdict({"trends": rows, "sizes": [10, 100_000], "losses": largest(2.0, 2.0)})
     assert verdict.outcome == outcome
     assert ("deficit" in verdict.why) == (last == BELOW)
     assert verdict.regime == "10, 100,000 parameters, T = 8 steps"
@@ -398,7 +432,9 @@ def test_estimators_tells_both_stages_and_the_correlation():
     trained = [row | {"bias": [-0.05, -0.07, -0.03], "correlation": 0.992}]
     stages = {"start": {"rows": start, "apart": 1.0}, "trained": {"rows": trained, "apart": 0.5}}
     numbers = {"stages": stages, "parameters": 9, "predictions": 9, "draws": 9}
-    assert estimators.verdict(numbers).answers == [YES, OPEN]
+    verdict = estimators.verdict(numbers)
+    assert verdict.answers == [YES, OPEN]
+    assert "unbiased within 5% in 0 of 0 cases, and the empirical Fisher is biased by more in 1 of 2." in verdict.why
     said = "bias at the start empirical Fisher +60%; after training empirical Fisher -5%"
     assert estimators.headline(numbers) == said
     assert ["0.774", "0.992"] == [rows[0][3] for _, _, rows in estimators.tables(numbers)]
@@ -411,7 +447,7 @@ def test_estimator_ablation(outcome, pair):
             for m, t, x in (("SophiaE", 8, 2.1), ("SophiaG", 8, 2.0), ("SophiaE", 4, 1.0))]  # fmt: skip
     verdict = estimator_ablation.verdict({"order": order, "rows": rows, "lengths": [4, 8]})
     assert verdict.outcome == outcome
-    assert "at T = 8: Sophia-G 2.000, Sophia (empirical Fisher) 2.100." in verdict.why
+    assert "at T = 8, the least first, which is no order where intervals overlap: Sophia-G 2.000, " in verdict.why
 
 
 def test_at_least_as_good_has_a_margin_and_better_has_none():
@@ -446,6 +482,7 @@ def test_a_rule_that_diverges_counts_if_the_clipped_one_does_so_less(diverged, e
     assert verdict.answers[:4] == [expected] * 4
     headline = clipping_ablation.headline(clipping_numbers((ABOVE, ABOVE), diverged=diverged))
     assert ("diverges with" in headline) == (expected == YES)
+    assert "Signum: +0.200 [+0.100, +0.300] nats" in headline  # of Sophia's loss minus Signum's the other sign
 
 
 def norm_numbers(sophia, adamw, minus=BELOW, trials=(0.01, 0.1, 0.84)):
@@ -492,7 +529,7 @@ def test_that_the_share_depends_on_the_settings_is_said_where_it_does(trials, wo
 def learning_rates(pair, sophia=(False, False), adamw=(False, False)):
     rows = [
         {"method": m, "steps": 8, "octaves": [3.0, 2.0, 4.0], "more_than_adamw": flip(d), "diverged": [0, 1],
-         "ends": list(adamw if m == "AdamW" else sophia)}
+         "ends": list(adamw if m == "AdamW" else sophia), "losses": [[2 + 0.1 * abs(j - 4)] * 3 for j in range(9)]}
         for m, d in zip(learning_rate.METHODS, (BOTH, BOTH, BOTH, *pair), strict=True)
     ]  # fmt: skip
     return {"rows": rows, "lengths": [8], "seeds": 5}
@@ -511,6 +548,16 @@ def test_a_range_that_goes_on_beyond_what_was_tried_is_at_least_as_wide_and_leav
     wider, narrower = [learning_rates([d, d], adamw=(False, True)) for d in (BELOW, ABOVE)]
     assert (learning_rate.verdict(wider).answers, learning_rate.verdict(narrower).answers) == ([OPEN] * 2, [NO] * 2)
     assert learning_rate.headline(wider) == "usable octaves at T = 8: AdamW ≥ 3.0, Sophia-H 3.0, Sophia-G 3.0"
+
+
+def test_that_another_learning_rate_is_better_is_said():
+    numbers = learning_rates((BOTH, BOTH))
+    assert "tuning of all claims" not in learning_rate.verdict(numbers).why
+    numbers["rows"][1]["losses"][7] = [1.875] * 3
+    said = (
+        "has the least mean in 1 of 5 rows, by up to 0.125 nats (Lion, T = 8): so coarse is the tuning of all claims."
+    )
+    assert said in learning_rate.verdict(numbers).why
 
 
 def test_octaves_are_counted_by_lines_between_factors():
@@ -574,6 +621,10 @@ def test_overhead(over, peak, outcome):
     verdict = overhead.verdict({"rows": rows, "batch": 4})
     assert verdict.outcome == outcome
     assert "AdamW 2, Sophia-H 3, Sophia-G 4" in verdict.why
+    larger = [row | {"parameters": 99, "overhead": [0.01, 0.0, 0.02]} for row in rows]
+    ends = overhead.headline({"rows": rows + larger})  # where it costs most is not left out
+    assert ends.startswith(f"at 9 parameters Sophia-H {over[0]:+.1%} [")
+    assert "; at 99 parameters Sophia-H +1.0% [+0.0%, +2.0%]" in ends
 
 
 @pytest.mark.parametrize(("decades", "outcome"), [((4.0, 3.0), REPRODUCED), ((4.0, 1.0), PARTLY), ((1.0, 1.0), NOT)])
@@ -611,14 +662,23 @@ def test_a_map_counts_wins_and_losses_and_says_where_most_are():
     verdict = where.verdict(numbers)
     assert verdict.outcome == MAP
     assert verdict.why == (
-        "On the language Sophia is faster than AdamW in 2 of 4 cells and slower in 1; by the cost of its steps it is "
-        "faster in 1 of the 2; wins are nowhere more frequent than with Sophia-H (2 of 2 cells); losses are nowhere "
-        "more frequent than with Sophia-G (1 of 2 cells). On the quadratic Sophia is faster than AdamW in 0 of 2 cells "
-        "and slower in 1; in 1 of the 1 AdamW has learned next to nothing; losses are nowhere more frequent than with "
-        "32 steps (1 of 1 cells)."
+        "On the language Sophia is faster than AdamW in 2 of 4 cells and slower in 1; for the cost of its steps "
+        "too, beyond the interval, in 1 of the 2; wins are nowhere more frequent than with Sophia-H (2 of 2 cells); "
+        "losses are nowhere more frequent than with Sophia-G (1 of 2 cells). On the quadratic Sophia is faster "
+        "than AdamW in 0 of 2 cells and slower in 1; in 1 of the 1 AdamW has learned next to nothing; losses are "
+        "nowhere more frequent than with 32 steps (1 of 1 cells)."
     )
     assert "language: T = 8 steps, 8 trials" in verdict.regime
     assert "quadratic: T = 16, 32 steps, 64 trials" in verdict.regime
+
+
+def test_a_win_for_its_cost_is_one_beyond_the_interval_and_one_over_a_failed_run_is_told():
+    at = {"method": "SophiaH", "exponent": 0.0, "tokens": 64, "steps": 8}
+    sure = cell(BELOW, 1.5, **at)  # its cost is 1.2
+    told = [where.told("language", [sure, sure | change]) for change in ({"speedup": [1.5, 1.1, 2.0]}, {"worse": True})]
+    assert "for the cost of its steps too, beyond the interval, in 1 of the 2;" in told[0]
+    assert "in 1 of the 2 wins AdamW does worse than in a shorter run of its own" in told[1]
+    assert "shorter run" not in told[0]
 
 
 def test_a_map_marks_what_adamw_fails_at():
