@@ -34,6 +34,14 @@ def test_what_it_says_of_the_claims_is_what_their_numbers_say():
     told = "; ".join(f"{outcome}: {counts[outcome]}" for outcome in OUTCOMES)
     assert told in README
     assert told in (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert "5 of 36" in verdicts["frequency"].counts
+    assert "7 of 8" in verdicts["estimators"].counts
+    shares = load("norm_clipping").headline(numbers["norm_clipping"]).partition(": ")[2]
+    assert f"At T = 3200: {shares} of the steps" in README
+    assert verdicts["norm_clipping"].outcome == NOT
+    assert "unclipped is worse than clipped in 6 of 6 comparisons" in verdicts["clipping_ablation"].why
+    tuned = "floor tuned is worse than clipped in 1 of 6 comparisons, in 0 as more seeds diverged, and better in 2."
+    assert tuned in verdicts["clipping_ablation"].why
     for name in ("half_the_steps", "heterogeneous"):
         assert load(name).headline(numbers[name]) in README.replace("Worth of a step", "worth of a step")
     assert verdicts["half_the_steps"].outcome == NOT
