@@ -854,6 +854,10 @@ def _judge(judge):
                     return said + " One in ten may come by chance."
                 if (-1.0, 0.0) in intervals:
                     return said + " An interval that ends at 0 from below counts as yes."
+                if str(got).strip().casefold() == expected:
+                    return said + " The words are right; write them as they stand here."
+                if intervals == [no, open_] and got == "underpowered":
+                    return said + " One of two is half, and half is enough."
                 return said + " Count first how many intervals lie below zero, and how many above."
     return None
 
@@ -915,6 +919,10 @@ def _interval(interval):
                 return wrong + " Without replacement every draw has the same mean."
             if np.shape(got) == (2,) and np.allclose(got, np.quantile(values, [0.025, 0.975])):
                 return wrong + " Those are quantiles of the values themselves, and not of the means of draws."
+            if np.shape(got) == (2,) and got[0] > got[1]:
+                return wrong + " Sort the means first."
+            if np.shape(got) == (2,) and np.allclose(got, [min(values), max(values)]):
+                return wrong + " Each order of the same values is a draw of its own, and all n ** n count."
             return wrong
     return None
 

@@ -248,6 +248,15 @@ def adam_step(theta, m, v, g, t, lr, beta1, beta2, eps):
     return theta - lr * m / (1 - beta1**t) / np.sqrt(v / (1 - beta2**t) + eps), m, v
 
 
+def judged_by_more_than_half(intervals):
+    yes, no = ([high <= 0 for _, high in intervals], [low > 0 for low, _ in intervals])
+    if all(yes):
+        return "reproduced"
+    if sum(yes) > len(intervals) / 10:
+        return "partly"
+    return "not reproduced at this scale" if sum(no) > len(intervals) / 2 else "underpowered"
+
+
 def clipped_newton(g, H, eta, rho, back=lambda V: V, turn=lambda V: V.T):
     s, V = np.linalg.eigh(H)
     return -eta * back(V) @ np.clip(turn(V) @ g / s, -rho, rho)
@@ -266,6 +275,10 @@ def clipped_newton(g, H, eta, rho, back=lambda V: V, turn=lambda V: V.T):
         ("08.2", (3, 15), "in another order"),
         ("09.4", lambda z, target: -np.log(np.exp(z - z.max()) / np.exp(z - z.max()).sum())[target], "p rounds to 0"),
         ("11.4", clipped_newton, "Newton's step"),
+        ("12.1", lambda intervals: "Reproduced", "write them as they stand"),
+        ("12.1", judged_by_more_than_half, "half is enough"),
+        ("12.4", lambda values: (4.0, -1.0), "Sort the means first"),
+        ("12.4", lambda values: (0.0, 5.0) if len(values) == 3 else (min(values), max(values)), "all n ** n count"),
         ("11.4", partial(clipped_newton, back=lambda V: V.T, turn=lambda V: V), "V.T turns in, V turns back"),
         ("11.4", partial(clipped_newton, back=lambda V: np.eye(3)), "turn them back"),
     ],
