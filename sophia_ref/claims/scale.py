@@ -110,8 +110,8 @@ def _trials(numbers: Numbers, steps: int) -> str:
         if rows[method]["trial"] < rows["AdamW"]["trial"] and rows[method]["loss"][0] > rows["AdamW"]["loss"][0]
     ]
     said = (
-        f" There the best trials, on the one seed of the tuning, have losses of {one}; the other seeds have means of "
-        f"{others}."
+        f" There the best trials, on the one seed of the tuning and its own held-out data, have "
+        f"{one}; the other seeds have means of {others}."
     )
     if turned:
         said += (

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sophia_ref.claims.methods import cost_a_step
 from sophia_ref.claims.runs import LOST, Table
 from sophia_ref.claims.statistics import best_of
 from sophia_ref.claims.tuning import Arm
@@ -18,6 +19,8 @@ from sophia_ref.claims.tuning import Arm
 Array = Any
 Curve = dict[str, Any]  # as JSON has it: the Arm's fields, and "best", a list over n = 1, 2, ...
 COLUMNS = 3
+NEAR = 1.2  # times the cost, up to which runs cost the same
+LINES = (":", "--", "-.")  # of variants, by method
 
 
 def expected_best(scores: Array) -> Array:
@@ -38,9 +41,41 @@ def panels(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
     groups: dict[tuple[str, ...], list[Curve]] = {}
     for curve in found:
         groups.setdefault(tuple(str(curve[kind]) for kind in kinds), []).append(curve)
-    alike = [group for group in groups.values() if len(group) > 1] or list(groups.values())
+    alike = [group for group in groups.values() if len(group) > 1]
+    if len(found) > 1 and 2 * sum(map(len, alike)) < len(found):  # methods have as many steps as cost the same
+        return of_equal_cost(found)
+    alike = alike or list(groups.values())
     told = [kind for kind in kinds if len({str(group[0][kind]) for group in alike}) > 1 or kind == "steps"]
     return [(", ".join(_words(kind, group[0][kind]) for kind in told), group) for group in alike]
+
+
+def of_equal_cost(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
+    """The same for runs of one task, model and batch that cost the same but for what NEAR allows."""
+    costs = [curve["steps"] * cost_a_step(curve["method"], curve["batch"]) for curve in found]
+    groups: list[list[int]] = []
+    for i in sorted(range(len(found)), key=costs.__getitem__):
+        if not groups or costs[i] > NEAR * costs[groups[-1][0]]:
+            groups.append([])
+        groups[-1].append(i)
+    return [
+        (f"the cost of {costs[group[0]]:.0f} to {costs[group[-1]]:.0f} gradients", [found[i] for i in sorted(group)])
+        for group in groups
+    ]
+
+
+def looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """look_of each, and for variants of a method, where there are several, a look of their own: the colour and the
+    marker tell the variant, the line the method."""
+    from sophia_ref.claims.pictures import CYCLE, MARKERS, look_of
+
+    found = {method: look_of(method) for method in methods}
+    bases = list(dict.fromkeys(method.split("/")[0] for method in methods))
+    for base in bases:
+        variants = [method for method in methods if method.startswith(base + "/")]
+        for j, method in enumerate(variants if len(variants) > 1 else []):
+            line = LINES[bases.index(base) % len(LINES)]
+            found[method] |= {"color": CYCLE[j % len(CYCLE)], "marker": MARKERS[j % len(MARKERS)], "linestyle": line}
+    return found
 
 
 def _words(kind: str, value: Any) -> str:
@@ -52,7 +87,7 @@ def _words(kind: str, value: Any) -> str:
 def draw(found: Sequence[Curve], dark: bool) -> Any:
     """A panel for each of `panels`: the expected best loss over the number of trials, without the first, which is the
     mean of all; what is far above the least loss is beyond the frame."""
-    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, look_of, near_the_best
+    from sophia_ref.claims.pictures import grid, legend_below, log_ticks, near_the_best
     from sophia_ref.plots.style import figure
 
     groups = panels(found)
@@ -63,18 +98,16 @@ def draw(found: Sequence[Curve], dark: bool) -> Any:
     for ax in axes[len(groups) :]:
         ax.set_visible(False)
     methods = list(dict.fromkeys(curve["method"] for curve in found))
+    look = looks(methods)
     for i, (ax, (title, group)) in enumerate(zip(axes, groups, strict=False)):
         drawn: list[float] = []
         for method in methods:  # all of them in every legend
-            known = [
-                (n, loss)
-                for curve in group
-                if curve["method"] == method
-                for n, loss in enumerate(curve["best"], 1)
-                if loss is not None and n > 1
-            ]
-            ax.plot(*(zip(*known, strict=True) if known else ([], [])), **{**look_of(method), "markersize": 3.5})
-            drawn += [loss for _, loss in known]
+            known: list[tuple[float, float]] = []
+            for own in (curve["best"] for curve in group if curve["method"] == method):
+                known += [(np.nan, np.nan)] * bool(known)  # Signum may have several lengths of equal cost
+                known += [(n, loss) for n, loss in enumerate(own, 1) if loss is not None and n > 1]
+            ax.plot(*(zip(*known, strict=True) if known else ([], [])), **{**look[method], "markersize": 3.5})
+            drawn += [loss for _, loss in known if not np.isnan(loss)]
         if drawn:
             ax.set_ylim(*near_the_best([(loss, loss, loss) for loss in drawn], far=1.0))
         scheme = grid(ax)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sophia_ref.claims.runs import LOST, Result, Table
-from sophia_ref.claims.trials import curves, draw, expected_best, panels
+from sophia_ref.claims.trials import curves, draw, expected_best, looks, panels
 from sophia_ref.claims.tuning import Arm
 
 MODEL = (8, 4, 1, 1)
@@ -52,6 +52,26 @@ def test_panels_hold_what_can_be_compared_and_say_in_what_they_differ():
     assert [title for title, _ in panels([*found[:2], *other])] == [
         "text, batch 2, 4 steps", "zipf=1.5, batch 8, 4 steps"
     ]  # fmt: skip
+
+
+def test_runs_of_equal_cost_share_a_panel_though_their_steps_differ():
+    every = {"SophiaG/every=1": 56, "SophiaG": 80, "SophiaG/every=100": 83, "Signum": 84}  # of 84 gradients
+    some = [Arm("text", MODEL, 2, method, n * steps, 4) for n in (1, 4) for method, steps in every.items()]
+    found = panels(curves(table_of(some), some))
+    assert [[curve["method"] for curve in group] for _, group in found] == [list(every)] * 2
+    assert found[0][0] == "the cost of 83 to 84 gradients"
+
+
+def test_two_lengths_of_a_method_in_a_panel_are_two_lines():
+    some = [Arm("text", MODEL, 2, "Signum", steps, 4) for steps in (83, 84)]
+    line = draw(curves(table_of(some), some), False).axes[0].lines[0]
+    assert np.array_equal(line.get_xdata(), [2, 3, 4, np.nan, 2, 3, 4], equal_nan=True)
+
+
+def test_variants_of_a_method_are_told_apart():
+    methods = [base + option for base in ("SophiaH", "SophiaG") for option in ("", "/every=1", "/every=20")]
+    seen = {(look["color"], look["marker"], look["linestyle"]) for look in looks(methods).values()}
+    assert len(seen) == len(methods)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -360,7 +360,7 @@ def largest(trial, loss):
 def test_scale_says_where_the_seed_of_the_tuning_and_the_others_disagree(trial, loss, turned):
     rows = [{"method": m, "steps": 8, "slope": BOTH, "gains": [BOTH, BOTH]} for m in SOPHIAS]
     why = scale.verdict({"trends": rows, "sizes": [10, 100_000], "losses": largest(trial, loss)}).why
-    assert f"have losses of AdamW 1.500, Sophia-H {trial:.3f}" in why
+    assert f"have AdamW 1.500, Sophia-H {trial:.3f}" in why
     assert f"the other seeds have means of AdamW 2.000, Sophia-H {loss:.3f}" in why
     assert ("Sophia-H and Sophia-G" in why) == turned
 
