@@ -79,8 +79,8 @@ def looks(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _words(kind: str, value: Any) -> str:
-    if kind == "model":
-        return "-".join(map(str, value))
+    if kind == "model":  # of a GPT: context, width, heads, layers
+        return f"width {value[1]}, {value[3]} layers" if len(value) == 4 else f"width {'-'.join(map(str, value))}"
     return f"{value} steps" if kind == "steps" else f"batch {value}" if kind == "batch" else str(value)
 
 

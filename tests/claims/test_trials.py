@@ -48,6 +48,10 @@ def test_panels_hold_what_can_be_compared_and_say_in_what_they_differ():
     found = curves(table_of(more), more)
     assert [(title, len(group)) for title, group in panels(found)] == [("4 steps", 2), ("8 steps", 2)]
     assert [title for title, _ in panels(found[-1:])] == ["16 steps"]
+    wide = [{**curve, "model": (8, 6, 1, 2)} for curve in found[:2]]
+    assert [title for title, _ in panels([*found[:2], *wide])] == [
+        "width 4, 1 layers, 4 steps", "width 6, 2 layers, 4 steps"
+    ]  # fmt: skip
     other = [{**found[0], "task": "zipf=1.5", "batch": 8}, {**found[1], "task": "zipf=1.5", "batch": 8}]
     assert [title for title, _ in panels([*found[:2], *other])] == [
         "text, batch 2, 4 steps", "zipf=1.5, batch 8, 4 steps"
