@@ -87,8 +87,8 @@ def _picture(path: str, said: str) -> str:
 
 
 FAR = (
-    "Losses are those of the one seed of the tuning, on held-out data of its own, and so not those of the tables. Beyond "
-    "the frame is what comes out far above the others, as where all trials diverge."
+    "Losses are those of the one seed of the tuning, on held-out data of its own, and so not those of the tables. "
+    "Beyond the frame is what comes out far above the others, as where all trials diverge."
 )
 LONG = 14  # rows of a table from which on it is folded
 
