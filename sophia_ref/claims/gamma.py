@@ -128,8 +128,9 @@ def _arm(row: Any) -> Any:
 def headline(numbers: Numbers) -> str:
     last = numbers["lengths"][-1]
     rows = [row for row in numbers["judged"] if row["steps"] == last]
-    return f"at T = {last}: " + "; ".join(
-        f"{label(row['method'])} x4 in gamma {number(row['flat'][0])}, beta2 {number(row['memory'][0])}" for row in rows
+    return f"nats lost at T = {last}: " + "; ".join(
+        f"{label(row['method'])} {spread(row['flat'])} over a factor of 4 in gamma, {spread(row['memory'])} over beta2"
+        for row in rows
     )
 
 

@@ -120,8 +120,8 @@ def headline(numbers: Numbers) -> str:
     parts = []
     for words, rotated, condition in (("aligned", False, conditions[-1]), ("rotated", True, (known or conditions)[-1])):
         counts = [f"{m} {_count(_row(numbers, m, rotated, condition))}" for m in ("Adam", "Sophia")]
-        parts.append(f"{words} at {condition:g}: {', '.join(counts)}")
-    return "steps " + "; ".join(parts)
+        parts.append(f"{words}, condition number {condition:g}: {', '.join(counts)}")
+    return "steps with axes " + "; ".join(parts)
 
 
 def tables(numbers: Numbers) -> list[TableOf]:

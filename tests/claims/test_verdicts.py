@@ -337,7 +337,8 @@ def test_heterogeneous_compares_sophia_and_adam_at_every_condition_number():
     # where neither arrives, the last at which one does
     assert (
         heterogeneous.headline(numbers)
-        == "steps aligned at 1e+06: Adam 5, Sophia 5; rotated at 1000: Adam 42, Sophia 56"
+        == "steps with axes aligned, condition number 1e+06: Adam 5, Sophia 5; rotated, condition number 1000: "
+        "Adam 42, Sophia 56"
     )
     assert heterogeneous._count(numbers["rows"][-1]) == "2 of 5 arrive"
 
@@ -602,6 +603,12 @@ def gammas(steep=0.0, memory=0.0, noise=0.001, at=2, shares=GAMMA_SHARES):
 def test_gamma(made, answers, outcome):
     assert made.answers == answers * 2
     assert made.outcome == outcome
+
+
+def test_gamma_has_its_intervals_in_a_few_words():
+    rows = [{"method": "SophiaH", "steps": t, "flat": ABOVE, "memory": BOTH} for t in (4, 8)]
+    said = "Sophia-H 0.200 [0.100, 0.300] over a factor of 4 in gamma, 0.000 [-0.100, 0.100] over beta2"
+    assert gamma.headline({"judged": rows, "lengths": [4, 8]}) == f"nats lost at T = 8: {said}"
 
 
 def test_gamma_says_where_the_best_has_one_neighbour():
