@@ -183,6 +183,11 @@ def units_of(case: Case, expected: Sequence[Mapping[str, Array]]) -> list[dict[s
     return units
 
 
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two arrays hold the same numbers, NaN and the sign of zero included."""
+    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
+
+
 def distance(x: Array, expected: Array, unit: Array) -> Array:
     """How many units x is off; 0 for equal infinities, NaN beside NaN and zeros of either sign, infinite where only one
     of the two is finite, or for booleans that differ.
@@ -191,7 +196,7 @@ def distance(x: Array, expected: Array, unit: Array) -> Array:
     array([2., 0.])
     """
     x = np.asarray(x)
-    if x.dtype == expected.dtype and x.tobytes() == expected.tobytes():  # most are, and this is quick
+    if same_bits(x, expected):  # as most are, and this is quick
         return np.zeros(expected.shape)
     if expected.dtype == bool:
         return np.where(x.astype(bool) == expected, 0.0, np.inf)

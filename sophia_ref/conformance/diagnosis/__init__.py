@@ -17,7 +17,7 @@ from sophia_ref.conformance.diagnosis import estimates, first_order, sophia
 from sophia_ref.conformance.diagnosis.hypothesis import Hypothesis
 from sophia_ref.conformance.diagnosis.simulate import lacks
 from sophia_ref.conformance.targets.base import Results
-from sophia_ref.conformance.vectors import Array, Case, distance, units_of
+from sophia_ref.conformance.vectors import Array, Case, distance, same_bits, units_of
 
 __all__ = ["Diagnosis", "Hypothesis", "Match", "catalogue", "diagnose"]
 
@@ -126,7 +126,7 @@ def _alike(outcome: Outcome, case: Case, made: Results) -> bool:
     units: list[dict[str, Array]] = []
     for i, (fields, others) in enumerate(zip(made, got, strict=True)):
         for field, x in fields.items():
-            if field in others and others[field].tobytes() != x.tobytes():
+            if field in others and not same_bits(others[field], x):
                 units = units or units_of(case, made)
                 allowed = SLACK * max(vector.ulps.get(field, 0), 2)
                 off = np.where(vector.free[i].get(field, False), 0.0, distance(others[field], x, units[i].get(field)))

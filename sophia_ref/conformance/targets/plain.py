@@ -23,7 +23,7 @@ from sophia_ref.conformance.targets.base import (
 )
 from sophia_ref.conformance.targets.doors import Doors
 from sophia_ref.conformance.targets.given import CaseOracle
-from sophia_ref.conformance.vectors import Case, Given, laid_out
+from sophia_ref.conformance.vectors import Case, Given, laid_out, same_bits
 from sophia_ref.curvature import gnb, hutchinson
 
 Array = Any
@@ -67,11 +67,6 @@ def unchanged(given: Mapping[str, Array], before: Mapping[str, Array], step: int
     for name, array in given.items():
         if not same_bits(array, before[name]):
             raise Fault(f"changes {name} in place", step)
-
-
-def same_bits(a: Array, b: Array) -> bool:
-    """Whether two arrays hold the same numbers, NaN and the sign of zero included."""
-    return bool(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes())
 
 
 def settings_of(case: Case, mask_door: bool) -> Mapping[str, Any]:
