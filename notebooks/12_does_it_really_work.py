@@ -15,6 +15,7 @@ from lesson import check
 from sophia_ref import plots
 from sophia_ref.claims import NAMES, load
 from sophia_ref.claims.budgets import FULL
+from sophia_ref.claims.cells import wins
 from sophia_ref.claims.claim import answer, within
 from sophia_ref.claims.half_the_steps import MARGIN
 from sophia_ref.claims.methods import label, space
@@ -24,7 +25,6 @@ from sophia_ref.claims.statistics import Tuned, difference
 from sophia_ref.claims.trials import expected_best
 from sophia_ref.claims.tuning import results, text_arm
 from sophia_ref.claims.where import arm as arm_of
-from sophia_ref.claims.where import wins
 from sophia_ref.plots.style import dress
 from sophia_ref.study import sobol
 

@@ -19,6 +19,7 @@ How it hangs together:
     plan.py         so it is known before the first run how many there are, and what they take
     conduct.py      plan, run, measure, draw     page.py      the page, from the numbers alone
     quadratic.py    quadratics in which everything can be turned, for claims 6 and 17
+    cells.py        a cell of the map: who wins it, and how it is drawn
     pictures.py     what the figures share           gpu.py       claim 1 at a larger scale, where a GPU trained it
 
 Why so. A verdict on an optimizer is worth what its tuning is worth: so budgets are equal, and the best of n trials is
