@@ -23,9 +23,8 @@ def markdown(found: Found, folder: Path, summary: str) -> str:
     budgets = sorted({entry["budget"] for *_, entry in found})
     parts = [
         "# Does it really work? The claims, tried",
-        f"Made by `sophia-ref claims{' --full' * ('full' in budgets)} --output {folder.name}`; do not edit. Every "
-        "verdict is a function of the numbers below it, and none of an opinion: `sophia_ref/claims/` has one file for "
-        "each.",
+        f"Made by `sophia-ref claims{' --full' * ('full' in budgets)}`; do not edit. Every verdict is a function of "
+        "the numbers below it, and none of an opinion: `sophia_ref/claims/` has one file for each.",
         _how(budgets, summary),
         "## Verdicts",
         _count(list(verdicts.values())),
