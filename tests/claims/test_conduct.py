@@ -161,11 +161,10 @@ def test_a_plan_alone_makes_nothing(tmp_path, little_text):
     assert (found, folder.exists(), len(said)) == (None, False, 1)
 
 
-def test_the_plan_says_how_long_all_will_take(tmp_path):
+def test_the_plan_says_how_long_all_will_take(tmp_path, monkeypatch):
     said = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conduct.Plan, "work", lambda *of: (3273, 3273, 600.0))
-        conduct.conduct(["saddle", "spread"], BUDGETS["full"], tmp_path, threads, 2, said.append, plan_only=True)
+    monkeypatch.setattr(conduct.Plan, "work", lambda *of: (3273, 3273, 600.0))
+    conduct.conduct(["saddle", "spread"], BUDGETS["full"], tmp_path, threads, 2, said.append, plan_only=True)
     seconds = 600 + load("saddle").takes[0] + load("spread").takes[0]
     assert f"about {seconds_in_words(seconds / 2)} on 2 cores ({seconds_in_words(seconds)} of one)" in said[0]
     assert min(seconds, *load("saddle").takes, *load("spread").takes) > 0
